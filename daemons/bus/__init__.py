@@ -1,0 +1,30 @@
+"""The two message worlds behind one small interface each.
+
+`ControlBus` is the observatory's: telemetry, events, commands. `EventStream` is
+ours: the facts of `daemons.events`. Each has a memory, a Kafka and an MQTT
+implementation, chosen by URL.
+"""
+
+from daemons.bus.interface import (
+    BusError,
+    BusUnavailableError,
+    ControlBus,
+    ControlMessage,
+    Delivery,
+    EventStream,
+    PoisonMessage,
+    Subscription,
+    Topic,
+)
+
+__all__ = [
+    "BusError",
+    "BusUnavailableError",
+    "ControlBus",
+    "ControlMessage",
+    "Delivery",
+    "EventStream",
+    "PoisonMessage",
+    "Subscription",
+    "Topic",
+]

@@ -1,0 +1,1 @@
+"""The `arriero` command, a module per command group, and the wiring of services."""

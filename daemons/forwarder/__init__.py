@@ -1,0 +1,1 @@
+"""Camera host: drop directory to object store to event, nothing lost."""

@@ -1,0 +1,1 @@
+"""Facility: a stored image becomes a dataset of the Butler."""

@@ -1,0 +1,1 @@
+"""What every service stands on: settings, life cycle, logs, metrics, health, time."""

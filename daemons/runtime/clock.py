@@ -1,0 +1,91 @@
+"""Time: TAI or UTC by type, never by hope.
+
+The control bus speaks TAI (unix seconds on the TAI scale), people and files
+speak UTC. TAI - UTC comes from the leap second table of ERFA, the one that
+astropy uses; `leap_seconds_expire` tells until when it is known to be right.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import NewType, Protocol
+
+import erfa
+
+TaiSeconds = NewType("TaiSeconds", float)
+"""Seconds since 1970-01-01T00:00:00 TAI."""
+
+UtcSeconds = NewType("UtcSeconds", float)
+"""Seconds since 1970-01-01T00:00:00 UTC without leap seconds: a POSIX time."""
+
+
+@lru_cache(maxsize=1)
+def _leap_table() -> tuple[tuple[float, float], ...]:
+    """Return (UTC POSIX second from which it holds, TAI - UTC) rows, newest first."""
+    rows = []
+    for row in erfa.leap_seconds.get():
+        if row["year"] >= 1972:  # noqa: PLR2004 - before 1972 UTC was stretched, not stepped
+            start = datetime(int(row["year"]), int(row["month"]), 1, tzinfo=UTC)
+            rows.append((start.timestamp(), float(row["tai_utc"])))
+    return tuple(reversed(rows))
+
+
+def leap_seconds_expire() -> datetime:
+    """Return the instant until which the leap second table is known to be right, UTC."""
+    expires: datetime = erfa.leap_seconds.expires
+    return expires.replace(tzinfo=UTC)
+
+
+def tai_minus_utc(utc: UtcSeconds) -> float:
+    """Return TAI - UTC in seconds at a UTC instant (1972 or later)."""
+    for start, offset in _leap_table():
+        if utc >= start:
+            return offset
+    raise ValueError(f"TAI - UTC is not a whole number of seconds before 1972 (asked for {utc})")
+
+
+def utc_to_tai(utc: UtcSeconds) -> TaiSeconds:
+    """Convert POSIX seconds to TAI seconds."""
+    return TaiSeconds(utc + tai_minus_utc(utc))
+
+
+def tai_to_utc(tai: TaiSeconds) -> UtcSeconds:
+    """Convert TAI seconds to POSIX seconds."""
+    for start, offset in _leap_table():
+        if tai - offset >= start:
+            return UtcSeconds(tai - offset)
+    raise ValueError(f"TAI - UTC is not a whole number of seconds before 1972 (asked for {tai})")
+
+
+class Clock(Protocol):
+    """Where the time comes from, so that a test or a simulated night can bring its own."""
+
+    def utc(self) -> UtcSeconds:
+        """Return the present instant, UTC."""
+        ...
+
+    def tai(self) -> TaiSeconds:
+        """Return the present instant, TAI."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return seconds on a clock that never steps."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def utc(self) -> UtcSeconds:
+        """Return the present instant, UTC."""
+        return UtcSeconds(time.time())
+
+    def tai(self) -> TaiSeconds:
+        """Return the present instant, TAI."""
+        return utc_to_tai(self.utc())
+
+    def monotonic(self) -> float:
+        """Return seconds on a clock that never steps."""
+        return time.monotonic()

@@ -1,0 +1,1 @@
+"""An observatory and a camera that behave like real ones."""

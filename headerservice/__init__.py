@@ -1,0 +1,1 @@
+"""Telemetry to FITS headers: one true header for every exposure."""

@@ -1,0 +1,60 @@
+"""What one read of a FITS file tells: the values that `inspect_file` returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from translators.findings import Finding, Severity
+
+CardValue = str | int | float | bool | None
+"""Value of a header card; None is an undefined value (`KEY     =`)."""
+
+
+class Verdict(StrEnum):
+    """What a checksum card says of its HDU."""
+
+    GOOD = "good"
+    WRONG = "wrong"
+    ABSENT = "absent"
+
+
+@dataclass(frozen=True, slots=True)
+class Hdu:
+    """One header and data unit."""
+
+    index: int
+    name: str
+    """EXTNAME; `PRIMARY` for the first, empty where there is none."""
+    kind: str
+    """`PRIMARY`, or the XTENSION value: `IMAGE`, `BINTABLE`, `TABLE`."""
+    offset: int
+    """Where the header begins, bytes from the start of the file."""
+    header_bytes: int
+    """Length of the header with its padding."""
+    data_bytes: int
+    """Length of the data with their padding."""
+    datasum: Verdict
+    checksum: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """One file, read once."""
+
+    size_bytes: int
+    sha256: str
+    """Of the whole file, hexadecimal."""
+    crc64nvme: str
+    """CRC-64/NVME of the whole file, 16 hexadecimal digits."""
+    hdus: tuple[Hdu, ...]
+    primary: Mapping[str, CardValue]
+    """Cards of the primary header: keyword (HIERARCH without the prefix) to value,
+    in file order; COMMENT, HISTORY and blank cards left out."""
+    findings: tuple[Finding, ...]
+
+    @property
+    def whole(self) -> bool:
+        """True when nothing was found that sets the file aside."""
+        return not any(finding.severity is Severity.ERROR for finding in self.findings)
