@@ -1,18 +1,17 @@
 """Time: TAI or UTC by type, never by hope.
 
 The control bus speaks TAI (unix seconds on the TAI scale), people and files
-speak UTC. TAI - UTC comes from the leap second table of ERFA, the one that
-astropy uses; `leap_seconds_expire` tells until when it is known to be right.
+speak UTC. TAI - UTC comes from the leap second table of IERS that astropy ships
+(Bulletin C); `leap_seconds_expire` tells until when it is known to be right.
 """
 
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache
+from importlib.resources import files
 from typing import NewType, Protocol
-
-import erfa
 
 TaiSeconds = NewType("TaiSeconds", float)
 """Seconds since 1970-01-01T00:00:00 TAI."""
@@ -21,21 +20,36 @@ UtcSeconds = NewType("UtcSeconds", float)
 """Seconds since 1970-01-01T00:00:00 UTC without leap seconds: a POSIX time."""
 
 
+_UNIX_EPOCH_MJD = 40587.0
+"""Modified Julian Date of 1970-01-01."""
+_DAY_S = 86_400.0
+_EXPIRES = "#  File expires on "
+
+
+@lru_cache(maxsize=1)
+def _leap_lines() -> tuple[str, ...]:
+    table = files("astropy_iers_data") / "data" / "Leap_Second.dat"
+    return tuple(table.read_text(encoding="ascii").splitlines())
+
+
 @lru_cache(maxsize=1)
 def _leap_table() -> tuple[tuple[float, float], ...]:
     """Return (UTC POSIX second from which it holds, TAI - UTC) rows, newest first."""
     rows = []
-    for row in erfa.leap_seconds.get():
-        if row["year"] >= 1972:  # noqa: PLR2004 - before 1972 UTC was stretched, not stepped
-            start = datetime(int(row["year"]), int(row["month"]), 1, tzinfo=UTC)
-            rows.append((start.timestamp(), float(row["tai_utc"])))
-    return tuple(reversed(rows))
+    for line in _leap_lines():
+        if line.strip() and not line.startswith("#"):
+            mjd, *_, offset = line.split()
+            rows.append(((float(mjd) - _UNIX_EPOCH_MJD) * _DAY_S, float(offset)))
+    return tuple(sorted(rows, reverse=True))
 
 
 def leap_seconds_expire() -> datetime:
-    """Return the instant until which the leap second table is known to be right, UTC."""
-    expires: datetime = erfa.leap_seconds.expires
-    return expires.replace(tzinfo=UTC)
+    """Return the instant until which the leap second table is known to be right, UTC.
+
+    After it, update the package `astropy-iers-data`.
+    """
+    line = next(line for line in _leap_lines() if line.startswith(_EXPIRES))
+    return datetime.strptime(f"{line.removeprefix(_EXPIRES).strip()} +0000", "%d %B %Y %z")
 
 
 def tai_minus_utc(utc: UtcSeconds) -> float:

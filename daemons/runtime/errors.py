@@ -7,6 +7,8 @@
     ├── UsageError               a command line that makes no sense (exit 64, EX_USAGE)
     ├── UnavailableError         a broker, store or database out of reach; retryable (exit 69)
     ├── CommandRefusedError      the state does not allow the command (exit 75)
+    ├── CommandFailedError       the command was carried out and went wrong (exit 1)
+    ├── AlreadyRunningError      another process holds what this one needs (exit 75)
     └── (each room's own, below one of these or below ArrieroError)
 
 Exit codes: 0 fine; 1 something was wrong, as printed; 64, 69, 75, 78 as in
@@ -15,6 +17,7 @@ sysexits.h; 130 interrupted.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -30,10 +33,22 @@ class ArrieroError(Exception):
 
 
 class SettingsError(ArrieroError):
-    """Configuration that cannot be used; the message carries file and line."""
+    """Configuration that cannot be used; the message carries file and line.
+
+    Parameters
+    ----------
+    message
+        What is wrong, where, and what to do.
+    problems
+        The same, one entry for each thing that is wrong.
+    """
 
     code = "settings.invalid"
     exit_code = 78
+
+    def __init__(self, message: str, *, problems: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems) or (message,)
 
 
 class UsageError(ArrieroError):
@@ -55,4 +70,17 @@ class CommandRefusedError(ArrieroError):
     """A command that the service's state does not allow."""
 
     code = "command.refused"
+    exit_code = 75
+
+
+class CommandFailedError(ArrieroError):
+    """A command that the state allows, but that went wrong; the service is in FAULT."""
+
+    code = "command.failed"
+
+
+class AlreadyRunningError(ArrieroError):
+    """Another process holds what this one needs: a lock, a socket."""
+
+    code = "already_running"
     exit_code = 75
