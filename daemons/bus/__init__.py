@@ -6,6 +6,7 @@ implementation, chosen by URL.
 """
 
 from daemons.bus.interface import (
+    BusDeniedError,
     BusError,
     BusUnavailableError,
     ControlBus,
@@ -18,6 +19,7 @@ from daemons.bus.interface import (
 )
 
 __all__ = [
+    "BusDeniedError",
     "BusError",
     "BusUnavailableError",
     "ControlBus",

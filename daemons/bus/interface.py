@@ -2,8 +2,9 @@
 
 Exceptions::
 
-    BusError                   (ArrieroError) a message or topic that the bus refuses
-    └── BusUnavailableError    broker or registry out of reach; retryable
+    BusError                    (ArrieroError) a message or topic that the bus refuses
+    └── BusUnavailableError     broker or registry out of reach; retryable
+        └── BusDeniedError      the broker refuses our credentials or our rights
 """
 
 from __future__ import annotations
@@ -32,6 +33,16 @@ class BusUnavailableError(BusError):
     code = "bus.unavailable"
     retryable = True
     exit_code = 69
+
+
+class BusDeniedError(BusUnavailableError):
+    """The broker refuses our credentials or our rights.
+
+    It is retryable, because the mending happens at the broker, and until then
+    nothing may be dropped.
+    """
+
+    code = "bus.denied"
 
 
 @dataclass(frozen=True, slots=True, order=True)
