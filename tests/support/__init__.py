@@ -1,0 +1,1 @@
+"""What tests and the real-server demonstration share: servers, faults, provisioning."""
