@@ -4,8 +4,11 @@
 
     TranslatorsError            code
     ├── UnreadableFileError     the file cannot be opened or read (gone, permissions, device)
+    ├── InstrumentDataError     a file below config/instruments is absent or wrong
+    ├── SidecarError            bytes that are no sidecar of a header
     └── TranslationError        the header does not tell what the image is
-        └── UnknownInstrumentError
+        ├── UnknownInstrumentError
+        └── UnknownDetectorError
 
 A bad file is no exception: `inspect_file` returns findings.
 """
@@ -27,6 +30,18 @@ class UnreadableFileError(TranslatorsError):
     code = "file.unreadable"
 
 
+class InstrumentDataError(TranslatorsError):
+    """A file below `config/instruments` is absent or wrong."""
+
+    code = "instrument.data"
+
+
+class SidecarError(TranslatorsError):
+    """Bytes that are no sidecar of a header."""
+
+    code = "sidecar.invalid"
+
+
 class TranslationError(TranslatorsError):
     """The header does not tell what the image is."""
 
@@ -37,3 +52,9 @@ class UnknownInstrumentError(TranslationError):
     """No translator knows this header."""
 
     code = "translation.unknown_instrument"
+
+
+class UnknownDetectorError(TranslationError):
+    """The instrument has no such detector."""
+
+    code = "translation.unknown_detector"

@@ -1,0 +1,1 @@
+"""Reading FITS files: blocks, cards and checksums, without a FITS library."""

@@ -1,0 +1,213 @@
+"""Inspect a FITS file: one read tells whether it is whole and what its header says.
+
+The file is read once in chunks. Each chunk goes through SHA-256, CRC-64/NVME and
+the block walker while it is in the processor's cache; the digest takes most of
+the time, and the interpreter lock is free meanwhile.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from awscrt.checksums import crc64nvme
+
+from translators.errors import UnreadableFileError
+from translators.expectations import expectation_findings
+from translators.findings import Finding, Severity
+from translators.fits.blocks import BlockWalker, WalkedHdu
+from translators.fits.cards import ParsedHeader, parse_header
+from translators.fits.checksums import checksum_verdict, datasum_verdict
+from translators.fits.source import GZIP_MAGIC, GzipUnwrapper, chunk_buffer
+from translators.inspection import Hdu, Inspection, Verdict
+from translators.policy import DEFAULT_POLICY, InspectionPolicy
+
+
+def inspect_file(path: Path, *, policy: InspectionPolicy | None = None) -> Inspection:
+    """Read a file once and tell everything that its bytes tell.
+
+    Parameters
+    ----------
+    path
+        A regular file; a link is followed.
+    policy
+        How strict to be; `DEFAULT_POLICY` where None.
+
+    Returns
+    -------
+    Inspection
+        Digests, HDUs, primary header and what was found wrong. A file that is no
+        FITS, cut, or changed while it was read gives findings, not an exception.
+
+    Raises
+    ------
+    UnreadableFileError
+        The file is gone, no regular file, not permitted, or the device failed.
+
+    Notes
+    -----
+    Memory is bounded by the chunk size whatever the size of the file. The file is
+    not mapped: a writer who cuts it meanwhile would kill the process.
+    """
+    with _opened(path) as descriptor:
+        before = os.fstat(descriptor)
+        reading = _Reading()
+        reading.read(descriptor)
+        after = _stat_now(path, descriptor)
+    findings = [*_change_findings(path, before, after, reading.size_bytes)]
+    return _conclude(path, reading, findings, policy or DEFAULT_POLICY)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    """Open a regular file, translating what can go wrong until it is closed."""
+    try:
+        # O_NONBLOCK: a pipe in the drop directory must not hold the reader up.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise UnreadableFileError(f"{path} is no regular file; only files can be inspected")
+            yield descriptor
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise UnreadableFileError(
+            f"{path} cannot be read: {error.strerror}; look at the folder, its permissions "
+            "and the system log"
+        ) from error
+
+
+@dataclass(slots=True)
+class _Reading:
+    """The state of one pass over a file."""
+
+    size_bytes: int = 0
+    crc64nvme: int = 0
+    walker: BlockWalker = field(default_factory=BlockWalker)
+    gzip: GzipUnwrapper | None = None
+    sha256: str = ""
+
+    def read(self, descriptor: int) -> None:
+        """Take the file to its end."""
+        digest = hashlib.sha256()
+        buffer = chunk_buffer()
+        while filled := _fill(descriptor, buffer):
+            chunk = buffer[:filled]
+            if self.size_bytes == 0 and bytes(chunk[:2]) == GZIP_MAGIC:
+                self.gzip = GzipUnwrapper(self.walker.feed)
+            digest.update(chunk)
+            self.crc64nvme = crc64nvme(chunk, self.crc64nvme)
+            self.size_bytes += filled
+            if self.gzip is None:
+                self.walker.feed(chunk)
+            else:
+                self.gzip.feed(bytes(chunk))
+        if self.gzip is not None:
+            self.gzip.finish()
+        self.walker.finish()
+        self.sha256 = digest.hexdigest()
+
+
+def _fill(descriptor: int, buffer: memoryview) -> int:
+    """Fill a buffer as far as the file reaches; a short read is not the end of the file."""
+    filled = 0
+    while filled < len(buffer):
+        count = os.readv(descriptor, [buffer[filled:]])
+        if count == 0:
+            break
+        filled += count
+    return filled
+
+
+def _stat_now(path: Path, descriptor: int) -> os.stat_result | None:
+    """Return what the path points at now; None where it is gone or another file."""
+    now = os.fstat(descriptor)
+    try:
+        named = path.stat()
+    except FileNotFoundError:
+        return None
+    return now if (named.st_ino, named.st_dev) == (now.st_ino, now.st_dev) else None
+
+
+def _change_findings(
+    path: Path, before: os.stat_result, after: os.stat_result | None, size_bytes: int
+) -> Iterator[Finding]:
+    if after is None:
+        what = "it was replaced or removed"
+    elif (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        what = f"it was written to ({before.st_size} to {after.st_size} bytes)"
+    elif size_bytes != before.st_size:
+        what = f"{size_bytes} bytes were read of {before.st_size}"
+    else:
+        return
+    yield Finding(
+        "file.changed",
+        Severity.ERROR,
+        f"{path.name} changed while it was read: {what}; inspect it again when its writer has "
+        "finished",
+    )
+
+
+def _conclude(
+    path: Path, reading: _Reading, findings: list[Finding], policy: InspectionPolicy
+) -> Inspection:
+    walker = reading.walker
+    if reading.size_bytes == 0:
+        sentence = f"{path.name} is empty; ask the camera for the file again"
+        findings.append(Finding("file.empty", Severity.ERROR, sentence))
+    if reading.gzip is not None:
+        findings.extend(_gzip_findings(path, reading.gzip, policy))
+    findings.extend(walker.findings)
+    header = parse_header(walker.hdus[0].header) if walker.hdus else ParsedHeader({}, ())
+    findings.extend(header.findings)
+    hdus = tuple(_hdu(walked) for walked in walker.hdus)
+    intact = not any(finding.severity is Severity.ERROR for finding in walker.findings)
+    findings.extend(expectation_findings(hdus, header.cards, policy=policy, intact=intact))
+    return Inspection(
+        size_bytes=reading.size_bytes,
+        sha256=reading.sha256,
+        crc64nvme=f"{reading.crc64nvme:016x}",
+        hdus=hdus,
+        primary=header.cards,
+        findings=tuple(findings),
+    )
+
+
+def _gzip_findings(path: Path, gzip: GzipUnwrapper, policy: InspectionPolicy) -> Iterator[Finding]:
+    if gzip.fault:
+        yield Finding(
+            "gzip.broken",
+            Severity.ERROR,
+            f"{path.name} is wrapped in gzip and cannot be unwrapped after {gzip.size_bytes} bytes "
+            f"of content: {gzip.fault}. Ask the camera for the file again",
+        )
+    elif path.suffix != ".gz":
+        yield Finding(
+            "structure.gzip",
+            policy.gzip,
+            f"{path.name} is wrapped in gzip though its name does not say so; its content "
+            f"({gzip.size_bytes} bytes) was inspected. Find out who compresses",
+        )
+
+
+def _hdu(walked: WalkedHdu) -> Hdu:
+    structure = walked.structure
+    datasum = checksum = Verdict.ABSENT
+    if structure is not None:
+        datasum = datasum_verdict(structure.datasum, walked.data_sum)
+        checksum = checksum_verdict(structure.checksum, walked.hdu_sum)
+    return Hdu(
+        index=walked.index,
+        name=structure.name if structure else "",
+        kind=structure.kind if structure else "",
+        offset=walked.offset,
+        header_bytes=walked.header_bytes,
+        data_bytes=walked.data_bytes,
+        datasum=datasum,
+        checksum=checksum,
+    )

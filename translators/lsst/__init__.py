@@ -1,0 +1,1 @@
+"""The cameras of the Vera C. Rubin Observatory."""
