@@ -1,0 +1,254 @@
+"""The forwarder: drop directory → object store → event, through a journal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from daemons.bus import EventStream
+from daemons.forwarder.assembly import Parts, Surroundings, assemble, store_name
+from daemons.forwarder.database import CommitObserver
+from daemons.forwarder.errors import DrainingError, ForwarderError, JournalError
+from daemons.forwarder.journal import Journal
+from daemons.forwarder.live import LiveSettings
+from daemons.forwarder.metrics import CommitTimer, ForwarderMetrics
+from daemons.forwarder.operators import Operations
+from daemons.forwarder.reconcile import DROP_DIRECTORY
+from daemons.forwarder.records import Summary
+from daemons.forwarder.settings import ForwarderSettings
+from daemons.forwarder.views import iso, tallies_view
+from daemons.runtime.clock import Clock
+from daemons.runtime.health import HealthBoard
+from daemons.runtime.lock import InstanceLock
+from daemons.runtime.service import JsonObject
+from daemons.storage import AccessRefusedError, ObjectStore, StoreUnavailableError
+
+JOURNAL_NAME = "journal.sqlite3"
+"""Name of the journal in the state directory."""
+_LOCK_NAME = "forwarder.lock"
+_JOURNAL = "journal"
+"""Name of the journal on the health board."""
+_SHOWN_IN_HAND = 20
+
+
+class Forwarder:
+    """Brings files from a drop directory into an object store and announces them.
+
+    Parameters
+    ----------
+    settings
+        The forwarder's section.
+    host
+        Name of this host: in the source of its events and in its consumer group.
+    store
+        Where the images go.
+    stream
+        Where they are announced.
+    health
+        Where the state of drop directory, journal, store and stream is reported.
+    registry
+        Where the metrics are kept.
+    clock
+        The time.
+    """
+
+    name = "forwarder"
+
+    def __init__(
+        self,
+        settings: ForwarderSettings,
+        *,
+        host: str,
+        store: ObjectStore,
+        stream: EventStream,
+        health: HealthBoard,
+        registry: CollectorRegistry,
+        clock: Clock,
+    ) -> None:
+        self._live = LiveSettings(settings)
+        self._health = health
+        self._metrics = ForwarderMetrics(registry, clock=clock, summary=self._summary)
+        self._around = Surroundings(
+            host=host,
+            live=self._live,
+            store=store,
+            stream=stream,
+            health=health,
+            metrics=self._metrics,
+            clock=clock,
+            draining=asyncio.Event(),
+        )
+        self._lock: InstanceLock | None = None
+        self._parts: Parts | None = None
+
+    @property
+    def operations(self) -> Operations:
+        """What operators can do; between `open` and `close`."""
+        return self._open_parts.operations
+
+    async def open(self) -> None:
+        """Take the lock, make the folders, check and open the journal.
+
+        Raises
+        ------
+        AlreadyRunningError
+            Another forwarder has the journal; the message names its pid.
+        JournalDamagedError, JournalVersionError
+            A person must look at the journal; the message says how.
+        """
+        settings = self._live.settings
+        for dependency in (DROP_DIRECTORY, _JOURNAL, store_name(self._around.store)):
+            self._health.expect(dependency)
+        for folder in (settings.state_directory, settings.quarantine_directory):
+            await asyncio.to_thread(_make_folder, folder)
+        path = settings.state_directory / JOURNAL_NAME
+        lock = InstanceLock(settings.state_directory / _LOCK_NAME, purpose=f"the journal {path}")
+        lock.acquire()
+        self._lock = lock
+        journal = Journal(
+            path,
+            clock=self._around.clock,
+            patience=self._around.patience(_JOURNAL, drains=False),
+            observer=self._observer(),
+        )
+        await journal.open()
+        self._parts = assemble(self._around, journal)
+
+    async def work(self) -> None:
+        """Forward until cancelled.
+
+        Raises
+        ------
+        JournalDamagedError
+            The journal was found damaged; a person must look.
+        """
+        parts = self._open_parts
+        self._around.draining.clear()
+        jobs: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
+            "pipeline": parts.pipeline.run,
+            "intake": parts.reconciler.intake.run,
+            "reconciler": parts.reconciler.run,
+            "announcer": parts.announcer.run,
+            "confirmer": parts.confirmer.run,
+            "reannouncer": parts.reannouncer.run,
+            "housekeeper": parts.housekeeper.run,
+        }
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for name, job in jobs.items():
+                    tasks.create_task(job(), name=f"forwarder-{name}")
+                tasks.create_task(self._reach_store(parts), name="forwarder-store-check")
+        except BaseExceptionGroup as group:
+            raise _worst(group) from group
+
+    async def drain(self) -> None:
+        """Begin no more files, finish those in hand, and empty the outbox."""
+        parts = self._open_parts
+        self._around.draining.set()
+        parts.pipeline.wake()
+        await parts.pipeline.idle()
+        parts.announcer.wake()
+        await parts.announcer.flushed()
+
+    async def close(self) -> None:
+        """Close the journal and give back lock and threads. Idempotent."""
+        parts, self._parts = self._parts, None
+        if parts is not None:
+            await parts.close()
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.release()
+
+    def status(self) -> JsonObject:
+        """Return counts, ages, what is in hand, and what went wrong lately."""
+        summary = self._summary()
+        status: dict[str, Any] = {
+            **tallies_view(summary),
+            "oldest_unsent_seconds": self._metrics.age(summary.oldest_waiting),
+            "outbox": {
+                "depth": summary.outbox_depth,
+                "oldest_seconds": self._metrics.age(summary.oldest_event),
+            },
+        }
+        if self._parts is not None:
+            status |= self._live_status(self._parts)
+        return status
+
+    def reload(self, settings: Any) -> tuple[str, ...]:
+        """Take over what can change; return the names of what needs a restart."""
+        if not isinstance(settings, ForwarderSettings):
+            raise ForwarderError(f"these are no settings of the forwarder: {type(settings)}")
+        return self._live.take_over(settings)
+
+    def _observer(self) -> CommitObserver:
+        """Return what is told of the journal's commits."""
+        return CommitTimer(self._metrics.commits)
+
+    @property
+    def _open_parts(self) -> Parts:
+        if self._parts is None:
+            raise ForwarderError("the forwarder is not open: start it (it is in STANDBY)")
+        return self._parts
+
+    def _summary(self) -> Summary:
+        return Summary() if self._parts is None else self._parts.journal.summary
+
+    def _live_status(self, parts: Parts) -> dict[str, Any]:
+        scanned = parts.reconciler.last_scan
+        alone = parts.reconciler.intake.left_alone
+        in_hand = parts.pipeline.in_hand
+        return {
+            "in_hand": {
+                "files": len(in_hand),
+                "names": [entry.path.decode("utf-8", "replace") for entry in in_hand][
+                    :_SHOWN_IN_HAND
+                ],
+            },
+            "settling": parts.reconciler.intake.settling,
+            "left_alone": {
+                "unknown": alone.unknown,
+                "refused": [finding.sentence for finding in alone.refused.values()],
+            },
+            "last_scan": None
+            if scanned is None
+            else {"at": iso(scanned.at), "seconds": scanned.seconds, "files": scanned.files},
+            "last_errors": parts.pipeline.last_errors.as_json(),
+            "journal": str(parts.journal.path),
+        }
+
+    async def _reach_store(self, parts: Parts) -> None:
+        """Say on the health board whether the store is there, before the first image comes."""
+        store, patience = self._around.store, parts.store_patience
+        while True:
+            try:
+                async with asyncio.timeout(self._live.settings.attempt_timeout_s):
+                    await store.check()
+            except (StoreUnavailableError, AccessRefusedError, TimeoutError) as error:
+                try:
+                    await patience.failed(error)
+                except DrainingError:
+                    return
+            else:
+                patience.succeeded("reached")
+                return
+
+
+def _make_folder(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def _worst(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the exception that a person must know of: the journal's first, else any."""
+    leaves: list[BaseException] = []
+    groups = [group]
+    while groups:
+        for error in groups.pop().exceptions:
+            if isinstance(error, BaseExceptionGroup):
+                groups.append(error)
+            else:
+                leaves.append(error)
+    return next((error for error in leaves if isinstance(error, JournalError)), leaves[0])
