@@ -1,0 +1,220 @@
+"""Time-indexed memory of the bus: the samples of each topic, by their own time."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from daemons.bus import ControlMessage, Topic
+from daemons.runtime.clock import UtcSeconds, utc_to_tai
+from headerservice.rules import Dating, Definitions
+from translators.findings import Finding, Severity
+
+PLAUSIBLE_S = 120.0
+"""A message whose own time is further than this from its time of sending is dated by the latter."""
+EVENT_PLAUSIBLE_S = 3600.0
+"""An event may tell of something that was so much earlier."""
+KEPT_SAMPLES = 64
+"""As many samples of a series are kept, however old they are."""
+_CHUNK = 256
+"""Samples are thrown away in chunks, so that it costs little."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One message of a topic, as far as it is used."""
+
+    time: float
+    """When it was true, TAI seconds."""
+    expires: float | None
+    """Until when it was true, TAI seconds."""
+    fields: Mapping[str, Any]
+    """The fields that some keyword needs."""
+    mark: tuple[float, int, int]
+    """Time of sending, number and process of the sender: tells a repetition from a new one."""
+
+
+class Series:
+    """The samples of one topic, dated in one way, in the order of their times.
+
+    Parameters
+    ----------
+    capacity
+        Oldest samples above this number are dropped.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self._times: list[float] = []
+        self._samples: list[Sample] = []
+        self._capacity = capacity
+        self.dropped = 0
+        """Samples that went because there were too many."""
+
+    def __len__(self) -> int:
+        return len(self._times)
+
+    def insert(self, sample: Sample) -> bool:
+        """Put a sample in its place; return False for one that is there already."""
+        if not self._times or sample.time > self._times[-1]:
+            self._times.append(sample.time)
+            self._samples.append(sample)
+        else:
+            place = bisect_right(self._times, sample.time)
+            known = range(bisect_left(self._times, sample.time), place)
+            if any(self._samples[index].mark == sample.mark for index in known):
+                return False
+            while place and self._times[place - 1] == sample.time:
+                if self._samples[place - 1].mark <= sample.mark:
+                    break
+                place -= 1
+            self._times.insert(place, sample.time)
+            self._samples.insert(place, sample)
+        if len(self._times) > self._capacity + _CHUNK:
+            self.dropped += _CHUNK
+            self._cut(_CHUNK)
+        return True
+
+    def before(self, instant: float) -> Sample | None:
+        """Return the newest sample at or before an instant."""
+        place = bisect_right(self._times, instant)
+        return self._samples[place - 1] if place else None
+
+    def after(self, instant: float) -> Sample | None:
+        """Return the oldest sample after an instant."""
+        place = bisect_right(self._times, instant)
+        return self._samples[place] if place < len(self._samples) else None
+
+    def between(self, begin: float, end: float) -> Iterator[Sample]:
+        """Yield the samples after `begin` up to and with `end`, oldest first."""
+        first, last = bisect_right(self._times, begin), bisect_right(self._times, end)
+        yield from self._samples[first:last]
+
+    @property
+    def newest(self) -> Sample | None:
+        """The sample with the latest time."""
+        return self._samples[-1] if self._samples else None
+
+    def prune(self, before: float) -> None:
+        """Forget samples from before an instant, but never the last one before it."""
+        place = min(bisect_right(self._times, before) - 1, len(self._times) - KEPT_SAMPLES)
+        if place >= _CHUNK:
+            self._cut(place)
+
+    def _cut(self, number: int) -> None:
+        del self._times[:number]
+        del self._samples[:number]
+
+
+class SampleStore:
+    """The series of every topic that the keyword definitions need.
+
+    Parameters
+    ----------
+    definitions
+        What to keep of which topic.
+    capacity
+        Samples that are kept of one series at most.
+    """
+
+    def __init__(self, definitions: Definitions, *, capacity: int = 50_000) -> None:
+        self._needed = definitions.needed
+        self._series: dict[Topic, dict[Dating, Series]] = {
+            topic: {dating: Series(capacity) for dating in datings}
+            for topic, datings in definitions.datings.items()
+        }
+
+    def insert(self, message: ControlMessage) -> tuple[Finding, ...]:
+        """Keep what is needed of a message; return what is wrong with its time."""
+        of_topic = self._series.get(message.topic)
+        if of_topic is None:
+            return ()
+        names = self._needed[message.topic]
+        fields = {name: value for name, value in message.fields.items() if name in names}
+        mark = (float(message.sent), message.sequence, message.origin)
+        findings: list[Finding] = []
+        for dating, series in of_topic.items():
+            time, finding = time_of(dating, message)
+            if finding is not None:
+                findings.append(finding)
+            expires = _field_time(dating, message.fields.get(dating.expires_field or ""))
+            series.insert(Sample(time, expires, fields, mark))
+        return tuple(findings)
+
+    def series(self, topic: Topic, dating: Dating) -> Series | None:
+        """Return the samples of a topic dated in one way."""
+        return self._series.get(topic, {}).get(dating)
+
+    def newest_time(self, topic: Topic) -> float | None:
+        """Return the time of the newest sample of a topic."""
+        newest = [series.newest for series in self._series.get(topic, {}).values()]
+        return max((sample.time for sample in newest if sample is not None), default=None)
+
+    def prune(self, *, horizon_s: float, needed_from: float | None) -> None:
+        """Forget what is old, except the last samples of each topic.
+
+        How old a sample is counts from the newest of its topic, so that neither our clock nor
+        that of another sender can take away what is needed.
+
+        Parameters
+        ----------
+        horizon_s
+            What is younger than this stays.
+        needed_from
+            What is later than this instant stays too, TAI seconds.
+        """
+        for of_topic in self._series.values():
+            for series in of_topic.values():
+                newest = series.newest
+                if newest is not None:
+                    old = newest.time - horizon_s
+                    series.prune(old if needed_from is None else min(old, needed_from))
+
+    @property
+    def dropped(self) -> int:
+        """Samples that went because there were too many."""
+        return sum(each.dropped for of in self._series.values() for each in of.values())
+
+    def __len__(self) -> int:
+        return sum(len(each) for of in self._series.values() for each in of.values())
+
+
+def time_of(dating: Dating, message: ControlMessage) -> tuple[float, Finding | None]:
+    """Return when a message was true, TAI seconds, and what is wrong with what it says of that."""
+    sent = float(message.sent)
+    if dating.time_field is None:
+        return sent, None
+    said = _field_time(dating, message.fields.get(dating.time_field))
+    if said is None:
+        return sent, None
+    oldest = EVENT_PLAUSIBLE_S if message.topic.is_event else PLAUSIBLE_S
+    if not -oldest <= said - sent <= PLAUSIBLE_S:
+        return sent, _implausible(message, dating.time_field, said - sent)
+    return said, None
+
+
+def _implausible(message: ControlMessage, field: str, offset: float) -> Finding:
+    return Finding(
+        code="time.implausible",
+        severity=Severity.WARNING,
+        sentence=(
+            f"{message.topic}.{field} is {offset:+.1f} s from the time of sending, which is used "
+            f"instead: look at the clock of {message.identity}"
+        ),
+    )
+
+
+def _field_time(dating: Dating, value: Any) -> float | None:
+    """Return a time field as TAI seconds; None where it is not filled in or no time."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    seconds = float(value) / 1000.0 if dating.scale == "utc_ms" else float(value)
+    if not 0.0 < seconds < float("inf"):
+        return None
+    if dating.scale == "tai":
+        return seconds
+    try:
+        return float(utc_to_tai(UtcSeconds(seconds)))
+    except ValueError:
+        return None

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemons.runtime.clock import UtcSeconds, utc_to_tai
+from headerservice.rules import Definitions
+from headerservice.series import KEPT_SAMPLES, Sample, SampleStore, Series
+from tests.unit.headerservice.rig import message, topic
+
+T0 = 1_795_273_000.0
+
+
+def sample(time: float, number: int = 0) -> Sample:
+    return Sample(time, None, {}, (time, number, 1))
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 5)), max_size=80), st.integers(-1, 51))
+def test_samples_are_found_by_time_whatever_their_order(
+    marks: list[tuple[int, int]], instant: int
+) -> None:
+    series = Series(capacity=1000)
+    for time, number in marks:
+        series.insert(sample(float(time), number))
+    known = sorted({(float(time), number) for time, number in marks})
+    assert len(series) == len(known)
+    before = [mark for mark in known if mark[0] <= instant]
+    after = [mark for mark in known if mark[0] > instant]
+    found, later = series.before(instant), series.after(instant)
+    assert (found and (found.time, found.mark[1])) == (before[-1] if before else None)
+    assert (later and later.time) == (after[0][0] if after else None)
+    assert [each.time for each in series.between(instant, 60)] == [mark[0] for mark in after]
+
+
+def test_a_repeated_sample_is_kept_once() -> None:
+    series = Series(capacity=10)
+    assert series.insert(sample(1.0, 1))
+    assert not series.insert(sample(1.0, 1))
+    assert series.insert(sample(1.0, 2))
+    assert len(series) == 2
+
+
+def test_a_series_stays_bounded_and_says_what_it_dropped() -> None:
+    series = Series(capacity=1000)
+    for number in range(5000):
+        series.insert(sample(float(number)))
+    assert len(series) <= 1256
+    assert series.dropped + len(series) == 5000
+    assert series.newest is not None
+    assert series.newest.time == 4999.0
+
+
+def test_pruning_never_takes_the_last_value_before_the_horizon() -> None:
+    series = Series(capacity=10_000)
+    for number in range(2000):
+        series.insert(sample(float(number)))
+    series.prune(1500.0)
+    found = series.before(1500.0)
+    assert found is not None
+    assert found.time == 1500.0
+    series.prune(1e12)
+    assert len(series) >= KEPT_SAMPLES
+
+
+def store_with(definitions: Definitions, *messages_: object) -> SampleStore:
+    store = SampleStore(definitions)
+    for each in messages_:
+        store.insert(each)  # type: ignore[arg-type]
+    return store
+
+
+def test_a_sample_is_dated_by_its_own_time_field(definitions: Definitions) -> None:
+    fields = {"actualPosition": 1.0, "actualPositionTimestamp": T0 - 0.05, "timestamp": T0 - 9}
+    store = store_with(definitions, message("MTMount.elevation", fields, T0))
+    assert store.newest_time(topic("MTMount.elevation")) == T0 - 0.05
+
+
+def test_a_topic_without_a_time_is_dated_by_its_sending(definitions: Definitions) -> None:
+    store = store_with(definitions, message("MTHexapod:1.application", {"demand": [0.0] * 6}, T0))
+    assert store.newest_time(topic("MTHexapod:1.application")) == T0
+
+
+def test_times_in_utc_become_tai(definitions: Definitions) -> None:
+    utc = UtcSeconds(T0 - 37.0)
+    fields = {"timestamp": utc, "expiresAt": utc + 600, "fwhm": 0.8}
+    store = store_with(definitions, message("DIMM:1.logevent_dimmMeasurement", fields, T0))
+    assert store.newest_time(topic("DIMM:1.logevent_dimmMeasurement")) == utc_to_tai(utc)
+
+
+def test_a_clock_that_is_wrong_is_a_finding_and_the_time_of_sending_counts(
+    definitions: Definitions,
+) -> None:
+    for wrong in (T0 + 3600.0, T0 - 3600.0):
+        store = SampleStore(definitions)
+        fields = {"actualPosition": 1.0, "actualPositionTimestamp": wrong}
+        (finding,) = store.insert(message("MTMount.elevation", fields, T0))
+        assert finding.code == "time.implausible"
+        assert store.newest_time(topic("MTMount.elevation")) == T0
+
+
+def test_a_time_that_is_no_time_is_not_filled_in(definitions: Definitions) -> None:
+    for nothing in (0.0, -1.0, float("nan"), float("inf"), "now", None, True):
+        store = SampleStore(definitions)
+        fields = {"actualPosition": 1.0, "actualPositionTimestamp": nothing}
+        assert store.insert(message("MTMount.elevation", fields, T0)) == ()
+        assert store.newest_time(topic("MTMount.elevation")) == T0
+
+
+def test_only_fields_that_a_keyword_needs_are_kept(definitions: Definitions) -> None:
+    fields = {"actualPosition": 1.0, "actualTorque": 5.0, "actualPositionTimestamp": T0}
+    store = store_with(definitions, message("MTMount.elevation", fields, T0))
+    (dating,) = definitions.datings[topic("MTMount.elevation")]
+    series = store.series(topic("MTMount.elevation"), dating)
+    assert series is not None
+    assert series.newest is not None
+    assert "actualTorque" not in series.newest.fields
+
+
+def test_memory_is_pruned_by_the_time_of_the_bus_and_not_where_it_is_needed(
+    definitions: Definitions,
+) -> None:
+    store = SampleStore(definitions)
+    name = topic("MTRotator.rotation")
+    for number in range(4000):
+        fields = {"actualPosition": 1.0, "timestamp": T0 + number}
+        store.insert(message("MTRotator.rotation", fields, T0 + number, sequence=number))
+    (dating,) = definitions.datings[name]
+    series = store.series(name, dating)
+    assert series is not None
+    store.prune(horizon_s=100.0, needed_from=T0 + 1000)
+    found = series.before(T0 + 1000)
+    assert found is not None
+    assert found.time == T0 + 1000
+    store.prune(horizon_s=100.0, needed_from=None)
+    assert series.before(T0 + 1000) is None
+    assert series.before(T0 + 3900) is not None
