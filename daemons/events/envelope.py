@@ -62,7 +62,9 @@ class Event(BaseModel):
             The data do not fit the model.
         """
         if self.type != model.event_type:
-            raise InvalidEventError(f"event {self.id} has the type {self.type}, not {model.event_type}")
+            raise InvalidEventError(
+                f"event {self.id} has the type {self.type}, not {model.event_type}"
+            )
         try:
             return model.model_validate(self.data)
         except ValidationError as error:

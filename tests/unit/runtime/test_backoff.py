@@ -35,7 +35,7 @@ def test_every_wait_is_between_floor_and_ceiling(
         cap_s=cap_s,
         factor=factor,
         floor_s=floor_s,
-        random_source=random.Random(seed),  # noqa: S311 - no secret
+        random_source=random.Random(seed),
     )
     before = 0.0
     for _ in range(failures):
