@@ -45,7 +45,8 @@ def expectation_findings(
     if intact:
         yield from _count_findings(hdus, primary, instrument, policy)
     checked = hdus if intact else hdus[:-1]
-    yield from _wrong_checksums(checked, policy)
+    yield from _wrong_checksums(checked, instrument, policy)
+    yield from _borrowed_checksums(checked)
     yield from _absent_checksums(checked, instrument, policy)
 
 
@@ -97,19 +98,50 @@ def _count_findings(
         )
 
 
-def _wrong_checksums(hdus: Sequence[Hdu], policy: InspectionPolicy) -> Iterator[Finding]:
-    for hdu in hdus:
-        verdicts = {"DATASUM": hdu.datasum, "CHECKSUM": hdu.checksum}
-        wrong = [card for card, verdict in verdicts.items() if verdict is Verdict.WRONG]
-        if wrong:
-            yield Finding(
-                "checksum.wrong",
-                policy.wrong_checksum,
-                f"HDU {hdu.index} ({hdu.name or hdu.kind}): its bytes do not fit "
-                f"{' and '.join(wrong)}; they were altered after the checksum was made. Ask the "
-                "camera for the file again",
-                hdu.index,
-            )
+def _wrong_checksums(
+    hdus: Sequence[Hdu], instrument: Instrument | None, policy: InspectionPolicy
+) -> Iterator[Finding]:
+    wrong = [hdu for hdu in hdus if Verdict.WRONG in {hdu.datasum, hdu.checksum}]
+    if not wrong:
+        return
+    severity = policy.wrong_checksum
+    if severity is None:
+        severity = Severity.ERROR if instrument is None else instrument.files.wrong_checksum
+    cards = [
+        card
+        for card, verdicts in (
+            ("DATASUM", {hdu.datasum for hdu in wrong}),
+            ("CHECKSUM", {hdu.checksum for hdu in wrong}),
+        )
+        if Verdict.WRONG in verdicts
+    ]
+    which = f"HDU {wrong[0].index} ({wrong[0].name or wrong[0].kind}): its"
+    if len(wrong) > 1:
+        which = f"{len(wrong)} of {len(hdus)} HDUs ({_listed(wrong)}): their"
+    yield Finding(
+        "checksum.wrong",
+        severity,
+        f"{which} bytes do not fit {' and '.join(cards)}; they were altered after the checksum "
+        "was made. Ask the camera for the file again",
+        wrong[0].index if len(wrong) == 1 else None,
+    )
+
+
+def _borrowed_checksums(hdus: Sequence[Hdu]) -> Iterator[Finding]:
+    borrowed = [hdu for hdu in hdus if Verdict.BORROWED in {hdu.datasum, hdu.checksum}]
+    if borrowed:
+        yield Finding(
+            "checksum.borrowed",
+            Severity.WARNING,
+            f"{len(borrowed)} of {len(hdus)} HDUs ({_listed(borrowed)}) carry the checksums of the "
+            "image before compression (CHECKSUM and DATASUM equal ZHECKSUM and ZDATASUM); damage "
+            "that happened before the file was hashed would not be noticed in them",
+        )
+
+
+def _listed(hdus: Sequence[Hdu]) -> str:
+    more = f" and {len(hdus) - _SHOWN} more" if len(hdus) > _SHOWN else ""
+    return f"HDU {', '.join(str(hdu.index) for hdu in hdus[:_SHOWN])}{more}"
 
 
 def _absent_checksums(
@@ -120,11 +152,9 @@ def _absent_checksums(
         return
     written = instrument is not None and instrument.files.checksums
     severity = policy.absent_checksum or (Severity.WARNING if written else Severity.INFO)
-    names = ", ".join(str(hdu.index) for hdu in absent[:_SHOWN])
-    more = f" and {len(absent) - _SHOWN} more" if len(absent) > _SHOWN else ""
     yield Finding(
         "checksum.absent",
         severity,
-        f"{len(absent)} of {len(hdus)} HDUs carry no CHECKSUM or no DATASUM (HDU {names}{more}); "
+        f"{len(absent)} of {len(hdus)} HDUs carry no CHECKSUM or no DATASUM ({_listed(absent)}); "
         "damage that happened before the file was hashed would not be noticed in them",
     )

@@ -22,7 +22,7 @@ from translators.expectations import expectation_findings
 from translators.findings import Finding, Severity
 from translators.fits.blocks import BlockWalker, WalkedHdu
 from translators.fits.cards import ParsedHeader, parse_header
-from translators.fits.checksums import checksum_verdict, datasum_verdict
+from translators.fits.checksums import checksum_verdict, datasum_verdict, or_borrowed
 from translators.fits.source import GZIP_MAGIC, GzipUnwrapper, chunk_buffer
 from translators.inspection import Hdu, Inspection, Verdict
 from translators.policy import DEFAULT_POLICY, InspectionPolicy
@@ -199,8 +199,16 @@ def _hdu(walked: WalkedHdu) -> Hdu:
     structure = walked.structure
     datasum = checksum = Verdict.ABSENT
     if structure is not None:
-        datasum = datasum_verdict(structure.datasum, walked.data_sum)
-        checksum = checksum_verdict(structure.checksum, walked.hdu_sum)
+        datasum = or_borrowed(
+            datasum_verdict(structure.datasum, walked.data_sum),
+            structure.datasum,
+            structure.uncompressed_datasum,
+        )
+        checksum = or_borrowed(
+            checksum_verdict(structure.checksum, walked.hdu_sum),
+            structure.checksum,
+            structure.uncompressed_checksum,
+        )
     return Hdu(
         index=walked.index,
         name=structure.name if structure else "",

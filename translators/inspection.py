@@ -18,6 +18,9 @@ class Verdict(StrEnum):
     GOOD = "good"
     WRONG = "wrong"
     ABSENT = "absent"
+    BORROWED = "borrowed"
+    """It is that of the image before compression, carried along (the card equals ZDATASUM or
+    ZHECKSUM) and never made for these bytes: it says nothing of them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from translators.errors import InstrumentDataError
+from translators.findings import Severity
 from translators.identity import ImageKind
 from translators.inspection import CardValue
 from translators.resources import config_root
@@ -38,6 +39,9 @@ class FileRules(_Data):
     number, and the file has that many HDUs behind the primary."""
     checksums: bool
     """Whether every HDU is written with CHECKSUM and DATASUM."""
+    wrong_checksum: Severity = Severity.ERROR
+    """How bad a DATASUM or CHECKSUM is that does not fit. A warning only for files whose
+    pixels nobody will ever measure."""
 
 
 class FilterData(_Data):

@@ -14,8 +14,9 @@ class InspectionPolicy:
     expected_hdus: int | None = None
     """How many HDUs the file must have; None: what the instrument's data say
     (`files` in `config/instruments/<name>/instrument.yaml`)."""
-    wrong_checksum: Severity = Severity.ERROR
-    """Severity of a DATASUM or CHECKSUM that does not fit."""
+    wrong_checksum: Severity | None = None
+    """Severity of a DATASUM or CHECKSUM that does not fit; None: what the instrument's data
+    say, an error where they say nothing."""
     absent_checksum: Severity | None = None
     """Severity of an HDU without them; None: a warning where the instrument's data
     say that it writes them, else an information."""

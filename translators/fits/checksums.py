@@ -15,8 +15,6 @@ from translators.inspection import CardValue, Verdict
 
 _WORD = np.dtype(">u4")
 _MASK = 0xFFFFFFFF
-_ROW_WORDS = 1 << 15
-"""How many words are summed at once; at most 65536, see `word_sum`."""
 
 
 def fold(total: int) -> int:
@@ -32,28 +30,10 @@ def word_sum(data: Any) -> int:
     Parameters
     ----------
     data
-        A buffer of a multiple of four bytes; the interpreter lock is not held
-        while a large one is summed.
-
-    Notes
-    -----
-    numpy adds 32-bit words into 32-bit sums several times faster than into 64-bit
-    ones, but loses the carries. They follow from the sum of the upper halves of
-    the words, which has none over up to 65536 words: the true sum lies less than
-    ``2**32`` above ``2**16`` times that sum, and is known modulo ``2**32``.
+        A buffer of a multiple of four bytes, at most 16 GiB; the interpreter lock
+        is not held meanwhile.
     """
-    words = np.frombuffer(data, dtype=_WORD)
-    rows = words.size // _ROW_WORDS
-    whole = rows * _ROW_WORDS
-    total = int(words[whole:].sum(dtype=np.uint64))
-    if rows:
-        table = words[:whole].astype(np.uint32).reshape(rows, _ROW_WORDS)
-        sums = table.sum(axis=1, dtype=np.uint32).tolist()
-        np.right_shift(table, 16, out=table)
-        for low, upper in zip(sums, table.sum(axis=1, dtype=np.uint32).tolist(), strict=True):
-            least = upper << 16
-            total += least + ((low - least) & _MASK)
-    return total
+    return int(np.frombuffer(data, dtype=_WORD).sum(dtype=np.uint64))
 
 
 def datasum_verdict(card: CardValue, data_sum: int) -> Verdict:
@@ -88,3 +68,23 @@ def checksum_verdict(card: CardValue, hdu_sum: int) -> Verdict:
     if card is None or card == "":
         return Verdict.ABSENT
     return Verdict.GOOD if hdu_sum in {0, _MASK} else Verdict.WRONG
+
+
+def or_borrowed(verdict: Verdict, card: CardValue, uncompressed: CardValue) -> Verdict:
+    """Tell a wrong checksum from one that was only carried along by a compressor.
+
+    A compressor keeps the checksum of the image in ZHECKSUM (ZDATASUM) and makes a new
+    one for the table. Where the card still has the image's, none was made.
+
+    Parameters
+    ----------
+    verdict
+        What the card says of the bytes.
+    card
+        CHECKSUM or DATASUM.
+    uncompressed
+        ZHECKSUM or ZDATASUM.
+    """
+    if verdict is Verdict.WRONG and card is not None and card == uncompressed:
+        return Verdict.BORROWED
+    return verdict

@@ -19,7 +19,7 @@ BLOCK_BYTES = 2880
 
 _STRUCTURAL = (
     *("XTENSION", "BITPIX", "NAXIS", "PCOUNT", "GCOUNT"),
-    *("EXTNAME", "CHECKSUM", "DATASUM"),
+    *("EXTNAME", "CHECKSUM", "DATASUM", "ZHECKSUM", "ZDATASUM"),
 )
 _STRUCTURAL_FIRST = (*_STRUCTURAL, "GROUPS")
 _BITPIX = frozenset({8, 16, 32, 64, -32, -64})
@@ -42,6 +42,10 @@ class Structure:
     """Length of the data without padding."""
     checksum: CardValue
     datasum: CardValue
+    uncompressed_checksum: CardValue
+    """ZHECKSUM: CHECKSUM of the image before compression."""
+    uncompressed_datasum: CardValue
+    """ZDATASUM: DATASUM of the image before compression."""
 
     @property
     def padded_bytes(self) -> int:
@@ -130,6 +134,8 @@ def read_structure(cards: Mapping[str, CardValue], *, first: bool) -> Structure:
         data_bytes=abs(bitpix) // 8 * groups * (extra + elements) if axes else 0,
         checksum=cards.get("CHECKSUM"),
         datasum=cards.get("DATASUM"),
+        uncompressed_checksum=cards.get("ZHECKSUM"),
+        uncompressed_datasum=cards.get("ZDATASUM"),
     )
 
 

@@ -15,6 +15,7 @@ from translators.findings import Severity
 from translators.fits.checksums import checksum_verdict, datasum_verdict, fold, word_sum
 from translators.inspect import inspect_file
 from translators.inspection import Verdict
+from translators.instruments import instrument
 from translators.policy import InspectionPolicy
 
 WriteRaw = Callable[..., Path]
@@ -147,19 +148,51 @@ def test_sum_of_many_words_is_exact(words: int, seed: int | None) -> None:
     assert word_sum(data.tobytes()) == exact
 
 
-@given(
-    st.lists(
-        st.sampled_from([0, 1, 0xFFFF, 0x10000, 0xFFFF0000, 0xFFFFFFFF]), min_size=1, max_size=9
-    ),
-    st.integers(32_768, 70_000),
-)
-def test_sum_of_words_at_the_edges_is_exact(pattern: list[int], words: int) -> None:
-    data = np.resize(np.array(pattern, dtype=">u4"), words)
-
-    assert word_sum(data.tobytes()) == int(data.astype(object).sum())
-
-
 @given(st.binary(min_size=0, max_size=64).map(lambda data: data * 4), st.integers(0, 16))
 def test_sum_of_parts_is_the_sum_of_the_whole(data: bytes, at: int) -> None:
     cut = min(at * 4, len(data))
     assert fold(word_sum(data[:cut]) + word_sum(data[cut:])) == fold(word_sum(data))
+
+
+def test_many_wrong_checksums_are_one_finding_that_names_the_hdus(write_raw: WriteRaw) -> None:
+    path = write_raw()
+    for hdu in inspect_file(path).hdus[1:13]:
+        flip(path, hdu.offset + hdu.header_bytes)
+
+    (finding,) = inspect_file(path).findings
+
+    assert (finding.code, finding.severity, finding.hdu) == ("checksum.wrong", Severity.ERROR, None)
+    assert finding.sentence.startswith("12 of 19 HDUs (HDU 1, 2, 3, 4, 5, 6, 7, 8 and 4 more):")
+
+
+def test_checksums_that_a_compressor_carried_along_say_nothing_and_are_told(
+    write_raw: WriteRaw,
+) -> None:
+    """CHECKSUM and DATASUM of the image before compression are not those of the table."""
+    path = write_raw()
+    content = bytearray(path.read_bytes())
+    for hdu in inspect_file(path).hdus[1:17]:
+        cards = range(hdu.offset, hdu.offset + hdu.header_bytes, 80)
+        for keyword, kept in ((b"DATASUM ", b"ZDATASUM"), (b"CHECKSUM", b"ZHECKSUM")):
+            here = [card for card in cards if content[card : card + 8] == keyword]
+            there = [card for card in cards if content[card : card + 8] == kept]
+            if not there:  # the next card moves on by one: END has room behind it
+                there = [card for card in cards if content[card : card + 8] == b"END     "]
+                content[there[0] + 80 : there[0] + 160] = b"END".ljust(80)
+            for name, at in ((keyword, here[0]), (kept, there[0])):
+                content[at : at + 80] = name + b"= '1234567890ABCDEF'".ljust(72)
+    path.write_bytes(content)
+
+    inspection = inspect_file(path)
+
+    assert inspection.whole
+    assert [finding.code for finding in inspection.findings] == ["checksum.borrowed"]
+    assert {hdu.checksum for hdu in inspection.hdus[1:17]} == {Verdict.BORROWED}
+    flip(path, inspection.hdus[0].header_bytes - 10)
+    assert "checksum.wrong" in {finding.code for finding in inspect_file(path).findings}
+
+
+def test_a_simulated_camera_is_sent_on_with_a_warning_a_real_one_is_not() -> None:
+    assert instrument("LSSTComCamSim").files.wrong_checksum is Severity.WARNING
+    for name in ("LSSTCam", "LSSTComCam", "LATISS"):
+        assert instrument(name).files.wrong_checksum is Severity.ERROR
