@@ -3,6 +3,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
+# Most tests wait for a server or a process: a few at once keep two cores busy.
+AT_ONCE ?= 4
 UV = $(shell command -v uv || echo .tools/bin/uv)
 
 .PHONY: help demo demo-real test check lint types contract unit format bench docs schemas lock provision clean
@@ -23,7 +25,7 @@ demo-real: .venv/.ready  ## the same through real servers, started for it and st
 test: .venv/.ready lint types contract  ## every test, real servers included
 	@$(BIN)/python -m tests.support.provision --for test
 	@rm -f .coverage .coverage.*
-	$(PYTEST) --cov --cov-report= $(ARGS)
+	$(PYTEST) -n $(AT_ONCE) --dist worksteal --cov --cov-report= $(ARGS)
 	@$(BIN)/python -m coverage report --fail-under=80 --format=total | sed 's/^/coverage with branches, per cent: /'
 
 check: .venv/.ready lint types contract unit  ## lint, types, import contract, unit tests
@@ -39,7 +41,7 @@ contract: .venv/.ready
 	@$(BIN)/lint-imports --no-cache > .venv/import-contract.log 2>&1 || { cat .venv/import-contract.log; exit 1; }
 
 unit: .venv/.ready
-	@$(PYTEST) -q tests/unit $(ARGS)
+	@$(PYTEST) -q -n 2 --dist worksteal tests/unit $(ARGS)
 
 format: .venv/.ready  ## let ruff lay out the code
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .

@@ -75,7 +75,10 @@ class Intake:
             async for delivery in subscription:
                 if self.draining:
                     continue  # not acknowledged: it comes again
-                await self._event(delivery.message, delivery.ack)
+                try:
+                    await self._event(delivery.message, delivery.ack)
+                except Exception as error:  # noqa: BLE001 - one message must not stop the others
+                    self._unusable(delivery.message, error)
         raise HeaderServiceError("the control bus was closed under the header service")
 
     async def read_telemetry(self, since: float | None, ready: Callable[[], None]) -> None:
@@ -100,7 +103,10 @@ class Intake:
             ready()
             async for delivery in subscription:
                 self._metrics.messages.labels("telemetry").inc()
-                self._remember(delivery.message)
+                try:
+                    self._remember(delivery.message)
+                except Exception as error:  # noqa: BLE001 - one message must not stop the others
+                    self._unusable(delivery.message, error)
                 await delivery.ack()
         raise HeaderServiceError("the control bus was closed under the header service")
 
@@ -112,6 +118,15 @@ class Intake:
             if lost:
                 self._metrics.lost.labels(str(message.topic)).inc(lost)
         self._supervisor.sample_came(message)
+
+    def _unusable(self, message: ControlMessage, error: Exception) -> None:
+        """Tell of a message that cannot be dealt with; an event is not acknowledged."""
+        finding = Finding(
+            code="message.unusable",
+            severity=Severity.ERROR,
+            sentence=f"{message.topic} of {message.identity!r} cannot be dealt with: {error!r}",
+        )
+        self._metrics.count_findings((finding,))
 
     async def _event(self, message: ControlMessage, ack: Callable[[], Awaitable[None]]) -> None:
         role = self._definitions.events.roles.get(message.topic)

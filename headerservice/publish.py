@@ -209,6 +209,14 @@ class Publisher:
                 else:
                     queue.jobs[0].header = queue.jobs[0].since = None
                     await queue.wait(backoff.next_s())
+        except Exception as error:  # noqa: BLE001 - a task ends here; the header waits in the journal
+            self._metrics.failures.labels(type(error).__name__).inc()
+            self.last_error = repr(error)
+            _log.exception(
+                "header_not_published",
+                obs_id=obs_id,
+                hint="it is in the journal, and tried again when the service is enabled again",
+            )
         finally:
             del self._queues[obs_id]
             self._metrics.waiting.set(self.waiting)

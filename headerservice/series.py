@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -130,6 +131,8 @@ class SampleStore:
         of_topic = self._series.get(message.topic)
         if of_topic is None:
             return ()
+        if not math.isfinite(message.sent):
+            return (_undated(message),)
         names = self._needed[message.topic]
         fields = {name: value for name, value in message.fields.items() if name in names}
         mark = (float(message.sent), message.sequence, message.origin)
@@ -192,6 +195,14 @@ def time_of(dating: Dating, message: ControlMessage) -> tuple[float, Finding | N
     if not -oldest <= said - sent <= PLAUSIBLE_S:
         return sent, _implausible(message, dating.time_field, said - sent)
     return said, None
+
+
+def _undated(message: ControlMessage) -> Finding:
+    return Finding(
+        code="time.missing",
+        severity=Severity.WARNING,
+        sentence=f"{message.topic} of {message.identity} has no time of sending: it is left out",
+    )
 
 
 def _implausible(message: ControlMessage, field: str, offset: float) -> Finding:

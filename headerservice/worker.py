@@ -122,8 +122,9 @@ class ExposureWorker:
 
     @property
     def finishing(self) -> bool:
-        """True while the final header is due."""
-        return self.exposure.phase is Phase.ENDED or not self._inbox.empty()
+        """True while the final header is due, or an event is not dealt with."""
+        in_hand = self._in_hand is not None or not self._inbox.empty()
+        return in_hand or self.exposure.phase is Phase.ENDED
 
     async def take(self, heard: Heard) -> None:
         """Hand over an event."""

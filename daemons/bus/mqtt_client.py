@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import sys
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, Self, cast
@@ -280,7 +281,7 @@ class MqttSession:
             queue_type=cast("type[asyncio.Queue[aiomqtt.Message]]", Inbox),
             max_queued_incoming_messages=self._queue_size,
         )
-        client.pending_calls_threshold = self._queue_size
+        client.pending_calls_threshold = sys.maxsize  # it would log every publication beyond
         return client
 
     async def _subscribe(self, client: aiomqtt.Client) -> None:

@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 
 from daemons.bus import ControlBus, EventStream
 from daemons.bus.commandable import Commandable, CommandPolicy, Presence
-from daemons.bus.control.factory import open_control_bus
+from daemons.bus.control.factory import command_subscription, open_control_bus
 from daemons.bus.stream.factory import open_event_stream
 from daemons.cli.settings import ServiceName, Settings
 from daemons.forwarder.operations import add_routes as add_forwarder_routes
@@ -230,7 +230,7 @@ def _commanded(runner: ServiceRunner, parts: Parts) -> Mapping[str, Background]:
             component=name,
             index=index,
             version=software_version(),
-            durable=f"{identity}-commands",
+            durable=command_subscription(parts.settings.control_bus.address, name, index),
         ),
         clock=parts.observatory_clock,
         policy=CommandPolicy(allowed=parts.settings.commanders),

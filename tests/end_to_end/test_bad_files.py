@@ -14,6 +14,8 @@ import pytest
 from daemons.simulators.manifest import Manifest
 from tests.support.host import Host, eventually
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
 NIGHT_IMAGES = 4
 
 

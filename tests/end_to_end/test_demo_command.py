@@ -10,7 +10,11 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.support.host import ARRIERO
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 QUICK = ("--small", "--exposures", "3", "--detectors", "4")
 

@@ -11,7 +11,7 @@ import pytest
 from tests.support.host import Host, eventually, s3_store
 from tests.support.servers import Kafka, Postgres, SeaweedFS
 
-pytestmark = [pytest.mark.server, pytest.mark.slow]
+pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 async def test_everything_is_away_at_start_and_again_in_the_middle(

@@ -19,7 +19,7 @@ from tests.support.servers.ports import free_port
 KILLS = 8
 """How often a service is killed during a night."""
 
-pytestmark = [pytest.mark.server, pytest.mark.slow]
+pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(name="bucket")

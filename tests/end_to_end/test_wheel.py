@@ -17,7 +17,7 @@ from daemons.cli.main import LazyGroup, cli
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 _TRANSLATOR_NAMES = """
 from importlib.metadata import entry_points

@@ -8,6 +8,7 @@ import signal
 import sys
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from daemons.bus.stream.factory import open_event_stream
 from daemons.events import HeaderAvailable
 from daemons.runtime.clock import SystemClock, TaiSeconds
 from daemons.runtime.health import HealthBoard
-from tests.support.servers import Kafka, SmallRegistry
+from tests.support.servers import Kafka, Mosquitto, SmallRegistry
 from tests.unit.headerservice.rig import (
     OBS_ID,
     SENSORS,
@@ -43,15 +44,10 @@ pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(300)]
 class Night:
     """The observatory, the header service's process, and somebody who listens to it."""
 
-    def __init__(self, folder: Path, kafka: Kafka, registry: SmallRegistry) -> None:
-        name = uuid.uuid4().hex[:10]
+    def __init__(self, folder: Path, control: dict[str, Any], stream: dict[str, Any]) -> None:
         self.folder = folder
-        self.control = {
-            "url": kafka.url,
-            "registry_url": registry.registry_url,
-            "subname": f"t{name}",
-        }
-        self.stream = {"url": kafka.url, "topic": f"events-{name}", "partitions": 1}
+        self.control = control
+        self.stream = stream
         self.health = HealthBoard()
         hand = HandClock(float(SystemClock().tai()))
         self.bus = open_control_bus(
@@ -147,12 +143,9 @@ class Night:
         await stage.end(image)
 
 
-@pytest.fixture
-async def night(
-    tmp_path: Path, kafka: Kafka, schema_registry: SmallRegistry
-) -> AsyncIterator[Night]:
+@asynccontextmanager
+async def listened_to(night: Night) -> AsyncIterator[Night]:
     lsstcam()
-    night = Night(tmp_path, kafka, schema_registry)
     listeners = [
         asyncio.create_task(night.listen_to_stream()),
         asyncio.create_task(night.listen_to_bus()),
@@ -166,6 +159,32 @@ async def night(
     await asyncio.gather(*listeners, return_exceptions=True)
     await night.events_in.close()
     await night.bus.close()
+
+
+@pytest.fixture
+async def night(
+    tmp_path: Path, kafka: Kafka, schema_registry: SmallRegistry
+) -> AsyncIterator[Night]:
+    """A night on Kafka."""
+    name = uuid.uuid4().hex[:10]
+    control = {
+        "url": kafka.url,
+        "registry_url": schema_registry.registry_url,
+        "subname": f"t{name}",
+    }
+    stream = {"url": kafka.url, "topic": f"events-{name}", "partitions": 1}
+    async with listened_to(Night(tmp_path, control, stream)) as night:
+        yield night
+
+
+@pytest.fixture
+async def mqtt_night(tmp_path: Path, mosquitto: Mosquitto) -> AsyncIterator[Night]:
+    """A night on MQTT, which keeps no telemetry."""
+    name = uuid.uuid4().hex[:10]
+    control = {"url": mosquitto.mqtt_url, "prefix": f"sal{name}"}
+    stream = {"url": mosquitto.mqtt_url, "topic": f"events{name}"}
+    async with listened_to(Night(tmp_path, control, stream)) as night:
+        yield night
 
 
 def check_one_whole_header(night: Night) -> None:
@@ -228,3 +247,16 @@ async def test_killed_while_publishing_it_ends_in_one_whole_header(
     await night.told()
     await night.stop_child()
     check_one_whole_header(night)
+
+
+async def test_killed_on_a_bus_that_keeps_nothing_the_values_of_the_start_are_in_the_journal(
+    mqtt_night: Night,
+) -> None:
+    await mqtt_night.start_child(die="after_startIntegration")
+    await mqtt_night.begin()
+    await mqtt_night.child_dies()
+    await mqtt_night.start_child()
+    await mqtt_night.finish()
+    await mqtt_night.told()
+    await mqtt_night.stop_child()
+    check_one_whole_header(mqtt_night)

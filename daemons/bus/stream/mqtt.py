@@ -8,6 +8,12 @@ has exactly one member: of two, the broker disconnects the older, again and
 again. Shared subscriptions (`$share/GROUP/...`) are not used. They hand
 messages round regardless of their key, which breaks the order that we promise,
 and mosquitto goes on handing them to members that are away.
+
+What the broker confirmed is as safe as the broker keeps it: mosquitto needs
+`persistence true`, and a kill -9 loses what came since it last wrote its memory
+(`autosave_interval`, half an hour by default; set it to 1 s). By default it also
+drops what a group that is away has queued beyond 1000 events
+(`max_queued_messages`; set it to 0).
 """
 
 from __future__ import annotations

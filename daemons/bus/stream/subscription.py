@@ -12,6 +12,9 @@ from daemons.bus.metrics import BusMetrics
 from daemons.bus.stream.dead_letters import DeadLetters
 from daemons.events.envelope import Event, InvalidEventError, decode
 
+_REASON_LENGTH = 2000
+"""How much is said about a message that cannot be read."""
+
 
 @dataclass(frozen=True, slots=True)
 class RawMessage:
@@ -111,7 +114,8 @@ class EventSubscription:
         try:
             event = decode(raw.payload)
         except InvalidEventError as error:
-            poison = PoisonMessage(where=raw.where, payload=raw.payload, reason=str(error))
+            reason = str(error)[:_REASON_LENGTH]
+            poison = PoisonMessage(where=raw.where, payload=raw.payload, reason=reason)
             self._dead_letters.put(poison, raw.acknowledge)
             return None
         if self._types is not None and event.type not in self._types:

@@ -443,6 +443,32 @@ async def test_broker_that_is_absent_at_start_is_waited_for(private_bench: Bench
         await until(lambda: bench.broker_is_well)
 
 
+@pytest.mark.server
+@pytest.mark.parametrize("kind", ["kafka", "mqtt"])
+async def test_broker_that_freezes_is_noticed_and_waited_for(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    server = request.getfixturevalue(f"start_{'kafka' if kind == 'kafka' else 'mosquitto'}")()
+    registry = request.getfixturevalue("schema_registry")
+    bench = KafkaBench(server, registry) if kind == "kafka" else MqttBench(server)
+    sender = bench.bus()
+    async with bench.bus().subscribe([START]) as subscription:
+        await subscription.ready()
+        await sender.publish(START, {"imageName": "before"})
+        await take(subscription, 1)
+        server.pause()
+        await until(lambda: not bench.health.dependencies["control_bus.subscribe"].ok)
+        with pytest.raises(BusUnavailableError):
+            await sender.publish(START, {"imageName": "lost or late"})
+        server.resume()
+        await until(lambda: bench.broker_is_well)
+        await _persistently(sender, START, {"imageName": "after"})
+        seen: list[str] = []
+        while "after" not in seen:
+            seen += images(await take(subscription, 1))
+    await bench.close()
+
+
 async def _persistently(bus: Any, topic: Topic, fields: dict[str, Any]) -> None:
     async with asyncio.timeout(60):
         while True:

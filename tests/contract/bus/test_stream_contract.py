@@ -48,7 +48,14 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
         yield made
 
 
-@pytest.fixture(params=WORLDS)
+FRAGILE_WORLDS = [
+    "memory",
+    pytest.param("kafka", marks=[pytest.mark.server, pytest.mark.slow]),
+    pytest.param("mqtt", marks=pytest.mark.server),
+]
+
+
+@pytest.fixture(params=FRAGILE_WORLDS)
 async def fragile(request: pytest.FixtureRequest) -> AsyncIterator[World]:
     """A broker that the test may stop."""
     match request.param:

@@ -143,6 +143,7 @@ async def test_the_other_member_takes_over_what_one_has_not_acknowledged(
     assert set(got) >= set(numbers(held[2:]))
 
 
+@pytest.mark.slow
 async def test_a_killed_reader_loses_nothing(world: KafkaWorld) -> None:
     stream = world.stream()
     for number in range(5):
@@ -171,6 +172,7 @@ async def test_a_named_member_that_was_killed_has_its_partitions_back_before_its
         await stream.close()
 
 
+@pytest.mark.slow
 async def test_the_watchdog_knows_a_named_member(kafka: Kafka) -> None:
     timing = replace(KAFKA_TIMING, stall_after_s=2.0, watch_every_s=0.5)
     world = KafkaWorld(kafka, timing=timing)
@@ -210,6 +212,7 @@ async def committed_sum(world: KafkaWorld, expected: int) -> bool:
 # Clients that are alive and do not get on
 
 
+@pytest.mark.slow
 async def test_a_consumer_whose_fetching_died_is_noticed_and_made_anew(
     world: KafkaWorld, consumers: list[AIOKafkaConsumer]
 ) -> None:
@@ -228,6 +231,7 @@ async def test_a_consumer_whose_fetching_died_is_noticed_and_made_anew(
         await until(lambda: world.read_health()[0])
 
 
+@pytest.mark.slow
 async def test_a_consumer_that_left_its_group_unawares_is_noticed_and_made_anew(
     world: KafkaWorld, consumers: list[AIOKafkaConsumer]
 ) -> None:
@@ -242,6 +246,7 @@ async def test_a_consumer_that_left_its_group_unawares_is_noticed_and_made_anew(
         assert await take_acked(subscription, 1) == [1]
 
 
+@pytest.mark.slow
 async def test_an_application_that_is_slow_is_not_taken_for_a_stuck_consumer(
     kafka: Kafka, consumers: list[AIOKafkaConsumer]
 ) -> None:
@@ -261,6 +266,7 @@ async def test_an_application_that_is_slow_is_not_taken_for_a_stuck_consumer(
         assert len(consumers) == 1
 
 
+@pytest.mark.slow
 async def test_a_frozen_broker_is_waited_for(private: KafkaWorld) -> None:
     stream = private.stream(publish_timeout_s=3.0)
     async with stream.subscribe(private.group) as subscription:
@@ -333,6 +339,7 @@ async def test_an_idempotent_producer_waits_for_every_replica(world: KafkaWorld)
     assert life.client._txn_manager is not None
 
 
+@pytest.mark.slow
 async def test_a_reader_without_a_group_begins_at_the_end_and_keeps_its_place(
     private: KafkaWorld, consumers: list[AIOKafkaConsumer]
 ) -> None:
@@ -404,6 +411,7 @@ async def test_a_wrong_password_is_called_so(
     assert health.ready
 
 
+@pytest.mark.slow
 async def test_missing_rights_are_called_so_until_they_are_given(
     guarded: tuple[Kafka, HealthBoard, Opener],
 ) -> None:

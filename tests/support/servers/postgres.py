@@ -129,7 +129,8 @@ class Postgres(ServerProcess):
         return True
 
     def pause(self) -> None:
-        for pid in (self.pid, *self._backends()):
+        super().pause()  # first the one that would start more
+        for pid in self._backends():
             os.kill(pid, signal.SIGSTOP)
 
     def resume(self) -> None:

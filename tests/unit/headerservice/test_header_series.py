@@ -134,3 +134,10 @@ def test_memory_is_pruned_by_the_time_of_the_bus_and_not_where_it_is_needed(
     store.prune(horizon_s=100.0, needed_from=None)
     assert series.before(T0 + 1000) is None
     assert series.before(T0 + 3900) is not None
+
+
+def test_a_message_without_a_time_of_sending_is_left_out(definitions: Definitions) -> None:
+    store = SampleStore(definitions)
+    (finding,) = store.insert(message("MTHexapod:1.application", {"demand": [0.0]}, float("nan")))
+    assert finding.code == "time.missing"
+    assert len(store) == 0

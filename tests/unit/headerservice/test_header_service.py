@@ -531,3 +531,16 @@ async def test_what_is_said_after_the_header_makes_a_revision(
         header = await rig.header_of(revision=2)
     assert header["OBSANNOT"] == "note"
     assert len(rig.final()) == 2
+
+
+async def test_a_message_that_cannot_be_kept_does_not_stop_the_others(make_rig: MakeRig) -> None:
+    rig = make_rig()
+    image = Image(OBS_ID, rig.t0)
+    async with rig.running():
+        await rig.set_the_scene(rig.t0 - 2)
+        # A number that no database takes.
+        await rig.voice.publish(topic("MTM2.logevent_simulationMode"), {"mode": 1}, sequence=2**70)
+        await rig.expose(image)
+        header = await rig.header_of()
+    assert header["HDRSTAT"] == "complete"
+    assert rig.counter("arriero_header_findings_total", code="message.unusable") == 1
