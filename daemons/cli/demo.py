@@ -133,6 +133,7 @@ def _store(options: dict[str, Any]) -> dict[str, Any] | None:
         if options["endpoint"] is None:
             raise UsageError("--store s3://... needs --endpoint, the URL of the S3 service")
         store["endpoint_url"] = options["endpoint"]
+        store["listing"] = "folders"  # right with every store, also those that do not sort keys
         for name in ("access_key", "secret_key"):
             file: Path | None = options[f"{name}_file"]
             if file is not None:

@@ -28,6 +28,7 @@ from daemons.storage.settings import RetrySettings
 ResultT = TypeVar("ResultT")
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+"""Buckets from a put to the next room to one over a bad night's link, seconds."""
 
 _log = structlog.get_logger(__name__)
 

@@ -14,6 +14,7 @@ from daemons.storage.keys import check_metadata
 from daemons.storage.workers import Workers
 
 _LIST_BATCH = 500
+"""How many objects are listed per trip to a thread."""
 
 
 class DirectoryStore:

@@ -38,6 +38,7 @@ from daemons.storage.keys import HIDDEN, check_key
 from daemons.storage.records import Record, Records
 
 _CHUNK_BYTES = 1 << 20
+"""How much is copied between two looks at whether the caller is still there."""
 _MAX_NAME_BYTES = 255
 """What Linux file systems take as the name of one file."""
 _UNFINISHED_MAX_AGE_S = 86_400.0
@@ -47,6 +48,7 @@ _ATTEMPTS = 20
 _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _IN_THE_WAY = frozenset({errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY})
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What the system says to a user who has no space left; the three sets choose our error."""
 
 _log = structlog.get_logger(__name__)
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from daemons.storage.durable import make_folders, sync_folder
 
 _JITTER_NS = 1_000_000
+"""Modification times are moved back by a random part of this, so that no two are alike."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,9 @@ from daemons.storage.workers import Workers
 ResultT = TypeVar("ResultT")
 
 _CONDITIONAL_PROBE = f"{HIDDEN}/conditional-probe"
+"""Small object of our own that stays in the bucket; it tells what the endpoint can do."""
 _WARM_PROBE = f"{HIDDEN}/warm-{{number}}"
+"""Objects of our own that are overwritten to keep connections warm."""
 
 _log = structlog.get_logger(__name__)
 
@@ -199,6 +201,24 @@ class S3Store:
                 idle = 0.0
             await asyncio.sleep(interval - idle)
 
+    async def honours_conditions(self) -> bool:
+        """Find out whether `If-None-Match: *` is honoured, with `.arriero/conditional-probe`.
+
+        The second of two conditional uploads of one key must be refused.
+        """
+        for _ in range(2):
+            try:
+                await self._send(_CONDITIONAL_PROBE, self._small_probe(), if_absent=True)
+            except ObjectExistsError:
+                return True
+            except ConditionUnsupportedError:
+                return False
+        return False
+
+    async def try_upload(self) -> None:
+        """Upload the small object `.arriero/conditional-probe` as the settings say, or raise."""
+        await self._send(_CONDITIONAL_PROBE, self._small_probe())
+
     async def abort_stale_uploads(self, older_than: timedelta = timedelta(days=1)) -> int:
         """Abort multipart uploads below the prefix that nobody finished; return how many."""
         oldest = datetime.now(tz=UTC) - older_than
@@ -240,6 +260,9 @@ class S3Store:
             given_up=threading.Event(),
         )
 
+    def _small_probe(self) -> Upload:
+        return self._probe(_CONDITIONAL_PROBE, b"probe")
+
     def _probe(self, key: str, body: bytes) -> Upload:
         plain = self._upload("probe", body, {}, "application/octet-stream")
         return replace(plain, key=self._settings.prefix + key)
@@ -272,20 +295,9 @@ class S3Store:
         """Find out once whether the store honours `If-None-Match: *`."""
         async with self._probing:
             if self._native is None:
-                probe = self._probe(_CONDITIONAL_PROBE, b"")
-                self._native = await self._second_is_refused(probe)
+                self._native = await self.honours_conditions()
                 _log.info("store_conditional_put_probed", store=self._name, native=self._native)
             return self._native
-
-    async def _second_is_refused(self, probe: Upload) -> bool:
-        for _ in range(2):
-            try:
-                await self._send(_CONDITIONAL_PROBE, probe, if_absent=True)
-            except ObjectExistsError:
-                return True
-            except ConditionUnsupportedError:
-                return False
-        return False
 
     # Calls
 

@@ -29,8 +29,11 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _MAX_PARTS = 10_000
+"""S3's limit for the parts of one upload."""
 _MD5_HEX = 32
+"""An ETag of this length is an MD5, unless the object is encrypted with KMS."""
 _KMS = "aws:kms"
+"""What AWS says of an object whose ETag is no MD5 although it looks like one."""
 
 _log = structlog.get_logger(__name__)
 

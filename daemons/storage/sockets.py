@@ -23,10 +23,13 @@ from botocore.awsrequest import (
 )
 
 _CONGESTION_NAME_BYTES = 16
+"""TCP_CA_NAME_MAX of the kernel."""
 _DOUBLED = 2
 """Linux doubles a requested buffer for its own bookkeeping and tells the doubled size."""
 _TCP_INFO_BYTES = 192
+"""As much of `struct tcp_info` as holds the fields below (Linux 4.10)."""
 _KEPT = 512
+"""How many connections are remembered."""
 
 _log = structlog.get_logger(__name__)
 

@@ -246,6 +246,7 @@ def s3_store(seaweedfs: SeaweedFS, folder: Path, bucket: str) -> Mapping[str, An
     section: dict[str, Any] = {
         "url": f"s3://{bucket}",
         "endpoint_url": seaweedfs.endpoint_url,
+        "listing": "folders",
         "retry": {"attempts": 2, "budget_s": 2.0},
         "connect_timeout_s": 2.0,
         "read_timeout_s": 10.0,

@@ -24,8 +24,9 @@ from daemons.storage.interface import (
     StoreError,
     StoreUnavailableError,
 )
+from daemons.storage.probe import StoreTraits, probe_s3
 from daemons.storage.settings import MIB, StoreSettings
-from tests.contract.storage.conftest import ONCE, Opener, secret
+from tests.contract.storage.conftest import ONCE, Opener, S3Backend, secret
 
 
 @dataclass
@@ -38,6 +39,8 @@ class OddStore:
     """Refuse everything with this status and code."""
     refuse_conditions: tuple[HTTPStatus, str] | None = None
     """Refuse requests with If-None-Match with this status and code."""
+    refuse_checksums: tuple[HTTPStatus, str] | None = None
+    """Refuse requests with a checksum with this status and code."""
     etag: Callable[[bytes], str] = lambda body: hashlib.md5(body).hexdigest()  # noqa: S324
     headers: dict[str, str] = field(default_factory=dict)
     """Further headers of answers to PUT."""
@@ -47,7 +50,12 @@ class OddStore:
         body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
         self.requests.append(f"{handler.command} {handler.path}")
         conditional = handler.headers.get("If-None-Match") is not None
-        refusal = self.refuse or (self.refuse_conditions if conditional else None)
+        summed = handler.headers.get("x-amz-checksum-crc32") is not None
+        refusal = (
+            self.refuse
+            or (self.refuse_conditions if conditional else None)
+            or (self.refuse_checksums if summed else None)
+        )
         if refusal is not None:
             self._send(handler, refusal[0], f"<Error><Code>{refusal[1]}</Code></Error>".encode())
         elif handler.command == "PUT":
@@ -272,3 +280,26 @@ async def test_a_wrong_answer_to_one_part_aborts_the_upload(
         "PUT /bucket/large?uploadId=u1&partNumber=1",
         "DELETE /bucket/large?uploadId=u1",
     ]
+
+
+async def test_probing_tells_what_an_odd_store_can_do_and_what_to_set(
+    odd: OddStore, settings: Settings
+) -> None:
+    odd.objects["/bucket"] = b""
+    odd.refuse_checksums = (HTTPStatus.LENGTH_REQUIRED, "MissingContentLength")
+    wishful = settings(conditional="native", checksums="when_supported")
+    traits = await probe_s3("facility", wishful)
+    assert (traits.conditional_put, traits.checksums) == (False, False)
+    first, second = traits.advice
+    assert "conditional: head" in first
+    assert "checksums: when_required" in second
+    assert (await probe_s3("facility", settings())).advice == ()
+    odd.refuse = (HTTPStatus.SERVICE_UNAVAILABLE, "SlowDown")
+    with pytest.raises(StoreUnavailableError):
+        await probe_s3("facility", settings())
+
+
+@pytest.mark.server
+async def test_probing_finds_nothing_amiss_with_a_good_store(seaweed: S3Backend) -> None:
+    traits = await probe_s3("facility", seaweed.settings())
+    assert traits == StoreTraits(conditional_put=True, checksums=True, advice=())

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from daemons.storage.factory import keep_warm
 from daemons.storage.interface import StoreError, StoreUnavailableError
 from daemons.storage.s3 import S3Store
 from daemons.storage.settings import MIB
@@ -217,9 +219,8 @@ async def test_idle_connections_are_kept_warm_until_cancelled(
     settings = seaweed.settings(
         endpoint_url=proxy.url, connections=2, warm_bytes=1000, warm_every_s=0.05
     )
-    store = opened(settings)
-    assert isinstance(store, S3Store)
-    task = asyncio.create_task(store.keep_warm())
+    store = opened(settings, registry=CollectorRegistry())
+    task = asyncio.create_task(keep_warm(store))
     await until(lambda: len(requests_of(proxy)) >= 6)
     await proxy.refuse()
     proxy.reset()

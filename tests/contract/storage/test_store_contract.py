@@ -305,6 +305,27 @@ async def test_a_file_that_grows_while_it_is_stored_is_not_stored(
     assert await store.head("growing.fits") is None
 
 
+@pytest.mark.parametrize("delay_s", [0.0, 0.002, 0.01, 0.05, 0.2])
+async def test_a_cancelled_put_leaves_the_old_object_or_the_new(
+    backend: Backend, opened: Opener, tmp_path: Path, delay_s: float
+) -> None:
+    store = opened(backend.settings(single_put_limit_bytes=5 * MIB, part_bytes=5 * MIB))
+    await store.put("image", b"old", metadata={"sha256": "0"})
+    content = os.urandom(11 * MIB)
+    path = tmp_path / "image.fits"
+    path.write_bytes(content)
+    put = asyncio.create_task(store.put("image", path, metadata={"sha256": "1"}))
+    await asyncio.sleep(delay_s)
+    put.cancel()
+    await asyncio.wait({put})
+    await store.close()
+    again = opened(backend.settings())
+    head = await again.head("image")
+    assert head is not None
+    assert await again.get("image") == {"0": b"old", "1": content}[head.metadata["sha256"]]
+    assert await keys_of(again) == ["image"]
+
+
 async def test_a_file_that_is_not_there_is_no_fault_of_the_store(
     store: ObjectStore, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import os
 import signal
@@ -15,12 +16,14 @@ from pathlib import Path
 import pytest
 
 from daemons.storage.directory import DirectoryStore
+from daemons.storage.folder import _told
 from daemons.storage.interface import (
     AccessRefusedError,
     ObjectExistsError,
     StoreError,
     StoreUnavailableError,
 )
+from tests.support.waiting import until
 
 REPOSITORY = Path(__file__).parents[3]
 NOBODY = 65534
@@ -142,6 +145,42 @@ async def test_a_directory_that_may_not_be_written_is_refused_access(
         await store.put("a", b"x")
     (tmp_path / "objects").chmod(0o700)
     assert not caught.value.retryable
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "sentence"),
+    [
+        (errno.ENOSPC, StoreUnavailableError, "make room"),
+        (errno.EDQUOT, StoreUnavailableError, "make room"),
+        (errno.EIO, StoreUnavailableError, "mounted and in order"),
+        (errno.ESTALE, StoreUnavailableError, "mounted and in order"),
+        (errno.EROFS, AccessRefusedError, "let user"),
+        (errno.ENOTDIR, StoreError, "folder of others"),
+    ],
+)
+def test_what_the_system_says_becomes_our_error(
+    number: int, kind: type[StoreError], sentence: str
+) -> None:
+    told = _told(OSError(number, os.strerror(number)), Path("/data"))
+    assert type(told) is kind
+    assert sentence in str(told)
+    assert "/data" in str(told)
+
+
+async def test_a_cancelled_put_leaves_nothing_unfinished(
+    store: DirectoryStore, tmp_path: Path
+) -> None:
+    image = tmp_path / "image.fits"
+    with image.open("wb") as sparse:
+        sparse.truncate(1 << 30)
+    put = asyncio.create_task(store.put("image", image))
+    unfinished = tmp_path / "objects/.arriero/unfinished"
+    await until(lambda: unfinished.is_dir() and any(unfinished.iterdir()))
+    put.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await put
+    await store.close()
+    assert files_below(tmp_path / "objects") == []
 
 
 async def test_check_tidies_up_after_puts_that_were_killed_long_ago(
