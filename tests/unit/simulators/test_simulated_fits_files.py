@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,6 +26,7 @@ from daemons.simulators.focal_plane import Sensor, choose_sensors, sensors
 from daemons.simulators.header_document import HeaderCard, HeaderDocument
 from daemons.simulators.image import Image
 from daemons.simulators.night import ImageType, Night
+from tests.support.tools import needed_tool
 from translators.inspect import inspect_file
 from translators.inspection import Verdict
 from translators.sidecar import header_from_sidecar
@@ -36,11 +36,11 @@ UPPER = [f"Segment1{column}" for column in range(8)]
 LOWER = [f"Segment0{column}" for column in range(7, -1, -1)]
 
 
+_PACKAGES = {"fitsverify": "fitsverify", "funpack": "libcfitsio-bin"}
+
+
 def _tool(name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
-        pytest.skip(f"{name} is not installed; Debian has it as fitsverify or libcfitsio-bin")
-    return found
+    return needed_tool(name, _PACKAGES.get(name, name))
 
 
 def _image(night: Night, kind: ImageType) -> Image:
