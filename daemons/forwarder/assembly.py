@@ -124,7 +124,7 @@ def assemble(around: Surroundings, journal: Journal) -> Parts:
             patience=around.patience("event_stream.answers", drains=False),
             metrics=around.metrics,
         ),
-        reannouncer=Reannouncer(journal, live=around.live, wake=announcer.wake),
+        reannouncer=Reannouncer(journal, live=around.live, clock=around.clock, wake=announcer.wake),
         housekeeper=Housekeeper(journal, live=around.live, files=files),
         operations=Operations(tools, pipeline),
         readers=readers,

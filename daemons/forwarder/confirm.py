@@ -14,6 +14,7 @@ from daemons.forwarder.live import LiveSettings
 from daemons.forwarder.metrics import ForwarderMetrics
 from daemons.forwarder.model import FileState
 from daemons.forwarder.patience import Patience
+from daemons.runtime.clock import Clock
 
 _IDLE_S = 60.0
 """How often the settings are looked at while nothing is to be announced again."""
@@ -103,28 +104,33 @@ class Reannouncer:
         What is announced.
     live
         The settings.
+    clock
+        The time.
     wake
         Told that the outbox has something.
     """
 
-    def __init__(self, journal: Journal, *, live: LiveSettings, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, journal: Journal, *, live: LiveSettings, clock: Clock, wake: Callable[[], None]
+    ) -> None:
         self._journal = journal
         self._live = live
+        self._clock = clock
         self._wake = wake
 
     async def run(self) -> None:
-        """Look for overdue images until cancelled; at first everything is overdue.
+        """Look for overdue images until cancelled; at first all from before are overdue.
 
         What was announced to a stream that forgot it (in memory, with the process)
         is so made good after a start.
         """
+        before: float | None = self._clock.utc()
         await asyncio.sleep(self._live.settings.reannounce_grace_s)
-        everything = True
         while True:
             after_s = self._live.settings.reannounce_after_s
             if after_s is not None:
-                again = await self._journal.announce_again(after_s, everything=everything)
-                everything = False
+                again = await self._journal.announce_again(after_s, before=before)
+                before = None
                 if again:
                     _log.info("images_announced_again", images=again)
                     self._wake()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 from pathlib import Path
@@ -38,11 +39,16 @@ class ImageTrip(Trip):
 
     async def _go(self) -> Later | None:
         tools, resumed = self._tools, self._entry.state is FileState.INSPECTED
+        settings = tools.live.settings
+        allowed_s = (
+            settings.attempt_timeout_s + self._entry.identity.size_bytes / settings.slowest_rate
+        )
         with tools.metrics.timed("inspect"):
-            reading = await tools.readers.run(read_image, self._entry, tools.live.settings)
+            async with asyncio.timeout(allowed_s):
+                reading = await tools.readers.run(read_image, self._entry, settings)
         verdict = judge(reading, waived=self._entry.waived, witnessed=self._entry.witnessed)
         if isinstance(verdict, Unfinished):
-            patience_s = tools.live.settings.incomplete_patience_s
+            patience_s = settings.incomplete_patience_s
             return await self._wait(verdict.findings, patience_s, sha256=reading.sha256)
         if isinstance(verdict, Unfit):
             await self._quarantine(verdict.findings, sha256=reading.sha256)

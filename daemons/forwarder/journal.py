@@ -7,6 +7,7 @@ is waited for: the health board says so, and the change is written when it can b
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -23,13 +24,22 @@ from daemons.forwarder.ledger import CompleteEvent, PendingEvent, Registered
 from daemons.forwarder.migrations import shipped_schema
 from daemons.forwarder.model import FileIdentity, FileState, JournalEntry, Reason
 from daemons.forwarder.patience import Patience
-from daemons.forwarder.records import Decision, Inspected, Summary, summarise
+from daemons.forwarder.records import (
+    Decision,
+    Inspected,
+    Summary,
+    record_decision,
+    summarise,
+)
 from daemons.forwarder.rows import change, fetch, findings_json, image_columns, to_entry
 from daemons.forwarder.sightings import Seen, Sighted
 from daemons.runtime.clock import Clock
 from translators.findings import Finding
 
 ResultT = TypeVar("ResultT")
+
+_SLOW_S = 10.0
+_SLOW = f"the disk of the journal has not answered for {_SLOW_S:g} s; look at the disk"
 
 
 class Journal:
@@ -306,7 +316,7 @@ class Journal:
         waived = tuple(sorted({*entry.waived, *decision.waived}))
 
         def job(base: sqlite3.Connection) -> JournalEntry:
-            _decide(base, entry, "release", decision, now)
+            record_decision(base, entry, "release", decision, now)
             after = sightings.begin_again(base, entry, identity, now=now, witnessed=True)
             return change(base, after, FileState.DISCOVERED, now=now, waived=json.dumps(waived))
 
@@ -317,7 +327,7 @@ class Journal:
         now = self._clock.utc()
 
         def job(base: sqlite3.Connection) -> JournalEntry:
-            _decide(base, entry, "reject", decision, now)
+            record_decision(base, entry, "reject", decision, now)
             return change(
                 base,
                 entry,
@@ -358,14 +368,12 @@ class Journal:
             lambda base: ledger.registration_failed(base, dataset_id, sha256, why),
         )
 
-    async def announce_again(self, after_s: float, *, everything: bool = False) -> int:
-        """Put announced images that nobody registered back into the outbox."""
+    async def announce_again(self, after_s: float, *, before: float | None = None) -> int:
+        """Put announced images that nobody registered back into the outbox; see `ledger`."""
         now = self._clock.utc()
         return await self._write(
             "announce_again",
-            lambda base: ledger.announce_again(
-                base, now=now, after_s=after_s, everything=everything
-            ),
+            lambda base: ledger.announce_again(base, now=now, after_s=after_s, before=before),
         )
 
     # Exposures
@@ -427,7 +435,9 @@ class Journal:
         return await self._run(lambda: self._database.write(label, job))
 
     async def _run(self, attempt: Callable[[], Awaitable[ResultT]]) -> ResultT:
+        loop = asyncio.get_running_loop()
         while True:
+            slow = loop.call_later(_SLOW_S, self._patience.slow, _SLOW)
             try:
                 result = await attempt()
             except JournalUnavailableError as error:
@@ -435,12 +445,5 @@ class Journal:
             else:
                 self._patience.succeeded("sound, open")
                 return result
-
-
-def _decide(
-    base: sqlite3.Connection, entry: JournalEntry, what: str, decision: Decision, now: float
-) -> None:
-    base.execute(
-        "INSERT INTO decisions (file_id, at, who, decision, waived, why) VALUES (?, ?, ?, ?, ?, ?)",
-        (entry.id, now, decision.who, what, json.dumps(decision.waived), decision.why),
-    )
+            finally:
+                slow.cancel()

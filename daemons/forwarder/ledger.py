@@ -118,19 +118,20 @@ def registration_failed(
 
 
 def announce_again(
-    connection: sqlite3.Connection, *, now: float, after_s: float, everything: bool
+    connection: sqlite3.Connection, *, now: float, after_s: float, before: float | None
 ) -> int:
     """Put announced images that nobody registered back into the outbox; return how many.
 
-    Each next time takes twice as long. A time of announcement in the future (the
-    clock was set back) counts as due.
+    Each next time takes twice as long; what was announced `before` an instant is
+    due whatever the time. A time of announcement in the future (the clock was set
+    back) counts as due.
     """
     return connection.execute(
         "UPDATE outbox SET published_at = NULL WHERE published_at IS NOT NULL AND refused IS NULL "
         "AND sequence IN (SELECT outbox_sequence FROM files WHERE state = 'announced' "
-        "AND reason IS NULL AND (:everything OR announced_at > :now OR "
+        "AND reason IS NULL AND (announced_at < :before OR announced_at > :now OR "
         "announced_at <= :now - :after * (1 << min(announcements - 1, :most))))",
-        {"now": now, "after": after_s, "everything": everything, "most": _BACKOFF_MAX},
+        {"now": now, "after": after_s, "before": before, "most": _BACKOFF_MAX},
     ).rowcount
 
 

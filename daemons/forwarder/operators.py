@@ -20,7 +20,6 @@ from daemons.forwarder.model import (
     FileKind,
     FileState,
     JournalEntry,
-    Sighting,
     blocking,
     shown,
 )
@@ -129,7 +128,7 @@ class Operations:
         if sighted.due:
             self._tools.metrics.discovered(0.0)
         entry = await self._settled(sighted.file_id, wait_s)
-        return {**file_view(entry), "sighting": Sighting(sighted.sighting).value}
+        return {**file_view(entry), "sighting": sighted.sighting.value}
 
     async def release(
         self, file_id: int, *, who: str, why: str, waive: Collection[str] | None = None

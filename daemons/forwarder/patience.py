@@ -75,6 +75,10 @@ class Patience:
         self._back.set()
         self._health.report(self.name, ok=True, reason=reason)
 
+    def slow(self, reason: str) -> None:
+        """Say that it has not answered for a while; somebody still waits for the answer."""
+        self._health.report(self.name, ok=False, reason=reason)
+
     async def failed(self, error: BaseException) -> None:
         """Say that it is away, and wait before the next attempt.
 

@@ -21,6 +21,8 @@ DROP_DIRECTORY = "drop_directory"
 """Name of the drop directory on the health board."""
 _ABSENT_S = 1.0
 """How often to look for a drop directory that is not there."""
+_ANSWER_S = 60.0
+"""How long the file system may take to answer."""
 
 _log = structlog.get_logger(__name__)
 
@@ -103,7 +105,8 @@ class Reconciler:
     async def _watch(self, notices: Notices) -> bool:
         """See that the directory which is there now is watched; False where there is none."""
         try:
-            status = await self._files.run(os.stat, self._root)
+            async with asyncio.timeout(_ANSWER_S):
+                status = await self._files.run(os.stat, self._root)
         except OSError as error:
             if self._watched is not None:
                 await asyncio.to_thread(notices.stop)
@@ -130,12 +133,17 @@ class Reconciler:
         else:
             self._trouble = None
 
+    async def _next(self, batches: Iterator[ScanBatch]) -> ScanBatch | None:
+        async with asyncio.timeout(_ANSWER_S):
+            return await self._files.run(lambda: next(batches, None))
+
     def _absent(self, error: OSError) -> None:
         where = os.fsdecode(self._root)
-        reason = f"{where} cannot be read: {error.strerror}; mount or make it, files wait meanwhile"
+        why = error.strerror or f"no answer within {_ANSWER_S:g} s"
+        reason = f"{where} cannot be read: {why}; mount or make it, files wait meanwhile"
         before = self._health.dependencies.get(DROP_DIRECTORY)
         if before is None or before.ok or before.reason != reason:
-            _log.warning("drop_directory_away", path=where, error=error.strerror)
+            _log.warning("drop_directory_away", path=where, error=why)
         self._health.report(DROP_DIRECTORY, ok=False, reason=reason)
 
     async def _scan(self) -> bool:
@@ -145,7 +153,7 @@ class Reconciler:
         files = unknown = 0
         refused: dict[bytes, Finding] = {}
         try:
-            while (batch := await self._files.run(_next, batches)) is not None:
+            while (batch := await self._next(batches)) is not None:
                 files += len(batch.files)
                 unknown += len(batch.unknown)
                 refused.update(batch.refused)
@@ -160,10 +168,6 @@ class Reconciler:
         self.last_scan = LastScan(self._clock.utc(), seconds, files)
         self._health.report(DROP_DIRECTORY, ok=True, reason=self._trouble or "watched and scanned")
         return True
-
-
-def _next(batches: Iterator[ScanBatch]) -> ScanBatch | None:
-    return next(batches, None)
 
 
 def _call(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *args: object) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from dataclasses import dataclass, field
 
+from daemons.forwarder.model import JournalEntry
 from translators.findings import Finding
 from translators.identity import ImageIdentity
 
@@ -66,3 +68,13 @@ def summarise(base: sqlite3.Connection) -> Summary:
     ).fetchone()
     made = base.execute("SELECT created_at FROM outbox WHERE sequence = ?", (first,)).fetchone()
     return Summary(tallies, oldest, depth, None if made is None else made[0])
+
+
+def record_decision(
+    base: sqlite3.Connection, entry: JournalEntry, what: str, decision: Decision, now: float
+) -> None:
+    """Keep what an operator decided, who and why; runs inside a transaction."""
+    base.execute(
+        "INSERT INTO decisions (file_id, at, who, decision, waived, why) VALUES (?, ?, ?, ?, ?, ?)",
+        (entry.id, now, decision.who, what, json.dumps(decision.waived), decision.why),
+    )

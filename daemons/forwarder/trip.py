@@ -229,9 +229,10 @@ class Trip(ABC):
         _log.error("file_failed", path=shown(self._entry.path), code=str(reason), why=detail)
 
     async def _disk_trouble(self, error: OSError) -> Later:
-        sentence = f"{error}; mend the disk or the folder, it is tried again"
+        what = str(error) or "the disk gave no answer in time"
+        sentence = f"{what}; mend the disk or the folder, it is tried again"
         self._tools.metrics.failure("disk", type(error).__name__)
-        _log.warning("file_trouble", path=shown(self._entry.path), error=str(error))
+        _log.warning("file_trouble", path=shown(self._entry.path), error=what)
         await self._note_once(Reason.DISK, sentence)
         return Later(self._tools.waiting.next_try_s(self._entry.id))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -134,8 +135,10 @@ class Postgres(ServerProcess):
             os.kill(pid, signal.SIGSTOP)
 
     def resume(self) -> None:
-        for pid in (self.pid, *self._backends()):
-            os.kill(pid, signal.SIGCONT)
+        super().resume()
+        for pid in self._backends():
+            with contextlib.suppress(ProcessLookupError):  # it ended as soon as it could run
+                os.kill(pid, signal.SIGCONT)
 
     def _backends(self) -> list[int]:
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text(encoding="ascii")

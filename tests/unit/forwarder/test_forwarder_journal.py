@@ -295,6 +295,19 @@ async def test_unregistered_images_are_announced_again_after_ever_longer_times(
     assert waits == [10, 20, 40, 80, 160, 320, 640, 640, 640]
 
 
+async def test_what_was_announced_before_an_instant_is_due_whatever_the_time(
+    journal: Journal, clock: HandClock
+) -> None:
+    await through(journal, "a.fits", image(1, "R01_S01"))
+    await journal.published([1])
+    clock.now += 1.0
+    started = clock.now
+    await through(journal, "b.fits", image(2, "R01_S02"))
+    await journal.published([2])
+    assert await journal.announce_again(10.0, before=started) == 1
+    assert [event.sequence for event in await journal.pending(10)] == [1]
+
+
 async def test_a_clock_that_is_set_back_does_not_hold_announcements_up(
     journal: Journal, clock: HandClock
 ) -> None:
@@ -312,7 +325,7 @@ async def test_an_image_that_the_butler_refuses_is_not_announced_again(
     assert await journal.registration_failed(str(image().dataset_id), "5" * 64, "why not") == 1
     clock.now += 1e6
     assert await journal.announce_again(10.0) == 0
-    assert await journal.announce_again(10.0, everything=True) == 0
+    assert await journal.announce_again(10.0, before=clock.now + 1) == 0
     assert (await journal.entry(entry.id)).detail == "why not"
     assert len(await journal.registered(str(image().dataset_id), "5" * 64)) == 1
 

@@ -239,7 +239,7 @@ async def test_while_the_service_is_not_open_the_answer_says_so(bench: Bench) ->
 async def test_an_exposure_is_complete_when_the_share_of_this_host_is_stored(
     make_bench: Callable[..., Bench],
 ) -> None:
-    bench = make_bench(share=("R01_*",))
+    bench = make_bench(share=("R01_*",), attachment_patience_s=1000.0)
     ours = detectors(3)
     names = [f"{raft}_{sensor}" for raft, sensor in ours]
     listed = expected_sensors(1, [*names, "R22_S11", "R43_S22"])
@@ -248,7 +248,9 @@ async def test_an_exposure_is_complete_when_the_share_of_this_host_is_stored(
         for raft, sensor in ours[:2]:
             bench.put(raw_name(1, raft, sensor), small_raw(1, raft, sensor))
         await bench.reach("announced", 2)
-        await until(lambda: bench.bucket.joinpath(_list_key()).exists(), "list stored", bench)
+        await until(
+            lambda: bench.forwarder.status()["attachments"].keys() == {"stored"}, "stored", bench
+        )
         (exposure,) = (await ask(http, "/forwarder/queue"))["exposures"]
         assert (exposure["expected"], exposure["stored"]) == (3, 2)
         assert exposure["missing"] == ["R01_S02"]

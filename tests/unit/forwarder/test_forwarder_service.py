@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -16,7 +16,7 @@ from daemons.forwarder import reading, waiting
 from daemons.forwarder.database import CommitObserver
 from daemons.forwarder.errors import ForwarderError, JournalDamagedError
 from daemons.forwarder.housekeeping import Housekeeper
-from daemons.forwarder.model import FileState
+from daemons.forwarder.model import FileState, JournalEntry
 from daemons.forwarder.notice import Ended, Hint
 from daemons.forwarder.service import JOURNAL_NAME, Forwarder
 from daemons.runtime.errors import AlreadyRunningError
@@ -260,3 +260,41 @@ async def test_the_runner_takes_it_through_all_states(bench: Bench) -> None:
     await bench.reach("announced", 2)
     assert await runner.stop()
     assert runner.drains_cut_off == 0
+
+
+async def test_a_file_that_a_scan_finds_is_not_taken_before_it_was_quiet(
+    make_bench: Callable[..., Bench],
+) -> None:
+    bench = make_bench(unseen_quiet_time_s=1000.0)
+    bench.put(raw_name(), small_raw())
+    async with bench.running():
+        await until(lambda: bench.metric("arriero_scan_seconds_count") >= 1, "scan", bench)
+        assert bench.forwarder.status()["settling"] == 1
+        assert bench.images("discovered") == 0
+
+
+async def test_draining_that_begins_while_files_are_fetched_begins_none_of_them(
+    bench: Bench,
+) -> None:
+    await bench.forwarder.open()
+    journal = bench.forwarder._open_parts.journal
+    waiting_files = journal.waiting
+    fetched: list[int] = []
+
+    async def drain_meanwhile(limit: int, exclude: Collection[int]) -> list[JournalEntry]:
+        entries = await waiting_files(limit, exclude)
+        if entries:
+            fetched.append(len(entries))
+            bench.forwarder._around.draining.set()
+        return entries
+
+    journal.waiting = drain_meanwhile  # type: ignore[method-assign]
+    work = asyncio.create_task(bench.forwarder.work())
+    bench.put(raw_name(), small_raw())
+    await until(lambda: bool(fetched), "fetched", bench)
+    await asyncio.sleep(0.1)
+    assert bench.forwarder.status()["in_hand"]["files"] == 0
+    assert bench.images("discovered") == 1
+    work.cancel()
+    await asyncio.wait({work})
+    await bench.forwarder.close()

@@ -576,3 +576,53 @@ async def test_settings_that_may_change_are_taken_over_and_others_are_named(benc
     assert bench.forwarder.reload(changed) == ("concurrency",)
     assert bench.forwarder._live.settings.quiet_time_s == 3.0
     assert bench.forwarder._live.settings.concurrency == 8
+
+
+async def test_sidecar_whose_image_never_arrived_gives_way_to_that_of_the_present_image(
+    bench: Bench,
+) -> None:
+    key = raw_key().replace(".fits", ".json")
+    left = {"sha256": hashlib.sha256(b"{}").hexdigest(), "image-sha256": "0" * 64}
+    await bench.store.put(key, b"{}", metadata=left)
+    async with bench.running():
+        bench.put(raw_name(), small_raw())
+        await bench.reach("announced")
+    assert json.loads((bench.bucket / key).read_bytes())["OBSID"] == obs_id()
+
+
+async def test_sidecar_of_somebody_else_without_an_image_is_a_conflict(bench: Bench) -> None:
+    key = raw_key().replace(".fits", ".json")
+    await bench.store.put(key, b"{}")
+    async with bench.running():
+        bench.put(raw_name(), small_raw())
+        await bench.reach("conflicted")
+    assert (bench.bucket / key).read_bytes() == b"{}"
+    assert not (bench.bucket / raw_key()).exists()
+
+
+async def test_image_that_another_tool_stored_with_its_own_sidecar_is_stored_already(
+    bench: Bench,
+) -> None:
+    key = raw_key().replace(".fits", ".json")
+    await bench.store.put(key, b"{}")
+    await bench.store.put(raw_key(), small_raw())
+    async with bench.running():
+        bench.put(raw_name(), small_raw())
+        await bench.reach("announced")
+    fact = bench.events("image.stored")[0].read(ImageStored)
+    assert fact.sidecar is not None
+    assert fact.sidecar.sha256 == hashlib.sha256(b"{}").hexdigest()
+    assert (bench.bucket / key).read_bytes() == b"{}"
+
+
+async def test_draining_does_not_wait_for_an_event_stream_that_is_away(bench: Bench) -> None:
+    bench.broker.stop()
+    async with bench.running() as forwarder:
+        bench.put(raw_name(), small_raw())
+        await bench.reach("stored")
+        async with asyncio.timeout(5):
+            await forwarder.drain()
+        assert forwarder.status()["outbox"]["depth"] == 1
+    bench.again()
+    async with bench.running():
+        await bench.reach("announced")

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 from astropy.io import fits
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headerservice.render import as_mapping, from_mapping, to_fits_text, to_json, to_yaml
@@ -30,6 +30,7 @@ HDUS = st.lists(
 ).map(tuple)
 
 
+@settings(max_examples=40)  # the pure Python loader is slow
 @given(HDUS)
 def test_yaml_reads_back_as_what_was_written_with_every_loader(hdus: tuple[Hdu, ...]) -> None:
     body = to_yaml(hdus)

@@ -7,10 +7,6 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
-from hypothesis import settings
-
-settings.register_profile("patient", deadline=None)  # a loaded machine is no failure
-settings.load_profile("patient")
 
 
 @pytest.fixture
