@@ -8,9 +8,7 @@ far, and every header with what remains to be done for it.
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -19,6 +17,7 @@ import structlog
 
 from daemons.bus import ControlMessage, Topic
 from daemons.runtime.clock import TaiSeconds
+from daemons.runtime.sqlite import DatabaseFileError, open_database, transaction
 from headerservice.errors import JournalError
 from headerservice.exposure import Exposure, Phase, Status
 from headerservice.journal_records import (
@@ -54,44 +53,17 @@ class Journal:
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._database = sqlite3.connect(path, isolation_level=None)
         try:
-            self._database.execute("PRAGMA journal_mode=WAL")
-            self._database.execute("PRAGMA synchronous=FULL")
-            self._migrate(path)
-        except sqlite3.DatabaseError as error:
-            self._database.close()
+            self._database = open_database(path, MIGRATIONS)
+        except DatabaseFileError as error:
             raise JournalError(
-                f"the journal {path} cannot be used ({error}): move it away and start again; "
-                "headers that were not stored yet are in it"
+                f"the journal cannot be used: {error}; move it away and start again, headers that "
+                "were not stored yet are in it"
             ) from error
-        except JournalError:
-            self._database.close()
-            raise
-
-    def _migrate(self, path: Path) -> None:
-        (version,) = self._database.execute("PRAGMA user_version").fetchone()
-        if version > len(MIGRATIONS):
-            raise JournalError(f"{path} was written by a newer arriero: upgrade this one")
-        for number in range(version, len(MIGRATIONS)):
-            self._database.executescript(
-                f"BEGIN; {MIGRATIONS[number]} PRAGMA user_version={number + 1}; COMMIT;"
-            )
 
     def close(self) -> None:
         """Close the file."""
         self._database.close()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._database.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._database.execute("ROLLBACK")
-            raise
-        self._database.execute("COMMIT")
 
     # Events.
 
@@ -183,7 +155,7 @@ class Journal:
         id
             Number of the header; 0 where there is none.
         """
-        with self._transaction():
+        with transaction(self._database):
             if message is not None:
                 self.add_message(message, exposure.obs_id)
             self._save(exposure, sampled)
@@ -347,7 +319,7 @@ class Journal:
         made_before
             Headers made before this, UTC seconds.
         """
-        with self._transaction():
+        with transaction(self._database):
             gone = self._database.execute(
                 "DELETE FROM header WHERE made_at < ? AND todo = 0", (made_before,)
             ).rowcount

@@ -22,10 +22,10 @@ from aiokafka.conn import create_conn
 from aiokafka.errors import KafkaError
 
 from daemons.bus.address import BusAddress
-from daemons.bus.backoff import FullJitter
 from daemons.bus.interface import BusDeniedError, BusUnavailableError
 from daemons.bus.security import BusSecurity
 from daemons.runtime.errors import ArrieroError
+from daemons.runtime.retry import Backoff
 
 __all__ = [
     "REFUSED",
@@ -77,9 +77,9 @@ class KafkaTiming:
     retry_cap_s: float = 15.0
     """Bound of every later delay."""
 
-    def backoff(self) -> FullJitter:
+    def backoff(self) -> Backoff:
         """Return a fresh back-off."""
-        return FullJitter(initial_s=self.retry_initial_s, cap_s=self.retry_cap_s)
+        return Backoff(base_s=self.retry_initial_s, cap_s=self.retry_cap_s, floor_s=0.0)
 
 
 @dataclass(frozen=True, slots=True)

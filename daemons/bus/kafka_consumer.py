@@ -175,7 +175,7 @@ class KafkaReader:
                 await self._explain(error)
             if loop.time() - began > timing.retry_cap_s:
                 backoff.reset()
-            await asyncio.sleep(backoff.next_delay_s())
+            await asyncio.sleep(backoff.next_s())
 
     async def _explain(self, error: Exception) -> None:
         while isinstance(error, ExceptionGroup):

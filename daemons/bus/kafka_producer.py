@@ -176,7 +176,7 @@ class KafkaProducer:
             else:
                 backoff.reset()
                 await asyncio.wait({life.lost})
-            await asyncio.sleep(backoff.next_delay_s())
+            await asyncio.sleep(backoff.next_s())
 
     async def _connect(self) -> _Life:
         await ensure_topics(self._cluster, self._topics)

@@ -23,7 +23,6 @@ import structlog
 from paho.mqtt.reasoncodes import ReasonCode
 
 from daemons.bus.address import BusAddress
-from daemons.bus.backoff import FullJitter
 from daemons.bus.interface import BusDeniedError, BusError, BusUnavailableError
 from daemons.bus.mqtt_link import (
     QOS,
@@ -39,6 +38,7 @@ from daemons.bus.report import ConnectionReport
 from daemons.bus.security import BusSecurity
 from daemons.bus.under_way import UnderWay
 from daemons.runtime.errors import ArrieroError
+from daemons.runtime.retry import Backoff
 
 __all__ = ["MqttBroker", "MqttMessage", "MqttSession", "MqttTiming"]
 
@@ -65,9 +65,9 @@ class MqttTiming:
     retry_cap_s: float = 15.0
     """Bound of every later delay; a connection that holds for so long counts as good."""
 
-    def backoff(self) -> FullJitter:
+    def backoff(self) -> Backoff:
         """Return a fresh back-off."""
-        return FullJitter(initial_s=self.retry_initial_s, cap_s=self.retry_cap_s)
+        return Backoff(base_s=self.retry_initial_s, cap_s=self.retry_cap_s, floor_s=0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +237,7 @@ class MqttSession:
                 self._away(_unavailable("a fault in our MQTT session; see the log"))
             if loop.time() - began > self._broker.timing.retry_cap_s:
                 backoff.reset()
-            await asyncio.sleep(backoff.next_delay_s())
+            await asyncio.sleep(backoff.next_s())
 
     async def _live(self) -> None:
         """Connect, subscribe, and wait for the loss of the connection, which is raised."""

@@ -157,7 +157,7 @@ class KafkaReader:
                 self._report.given_up("error", "a fault of ours; see the log")
             if loop.time() - began > self._cluster.timing.retry_cap_s:
                 backoff.reset()
-            await asyncio.sleep(backoff.next_delay_s())
+            await asyncio.sleep(backoff.next_s())
 
     async def _live(self) -> None:
         """Read with one client until it fails."""

@@ -10,9 +10,9 @@ from typing import Any
 
 import structlog
 
-from daemons.bus.backoff import FullJitter
 from daemons.bus.interface import BusError, BusUnavailableError, PoisonMessage
 from daemons.bus.metrics import BusMetrics
+from daemons.runtime.retry import Backoff
 
 _log = structlog.get_logger(__name__)
 
@@ -70,13 +70,13 @@ class DeadLetters:
             acknowledge()
 
     async def _send(self, poison: PoisonMessage) -> None:
-        backoff = FullJitter()
+        backoff = Backoff(base_s=0.25, cap_s=15.0, floor_s=0.0)
         while True:
             try:
                 await self._bury(poison)
             except BusUnavailableError as error:
                 _log.warning("dead_letter_waits", where=poison.where, reason=str(error))
-                await asyncio.sleep(backoff.next_delay_s())
+                await asyncio.sleep(backoff.next_s())
             except BusError as error:
                 _log_payload(poison, str(error))
                 return

@@ -6,14 +6,12 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from daemons.bus import BusError, BusUnavailableError, PoisonMessage
-from daemons.bus.backoff import FullJitter
 from daemons.bus.metrics import bus_metrics
 from daemons.bus.report import ConnectionReport
 from daemons.bus.stream.dead_letters import DeadLetters, wrapped
@@ -22,19 +20,6 @@ from daemons.events import ImageQuarantined, encode, new_event
 from daemons.runtime.health import HealthBoard
 
 POISON = PoisonMessage(where="events[0]@1", payload=b"\xff\xfe", reason="not JSON")
-
-
-@given(st.floats(0.01, 5), st.floats(5, 100), st.integers(1, 40))
-def test_delays_stay_below_a_bound_that_doubles_up_to_the_cap(
-    initial_s: float, cap_s: float, attempts: int
-) -> None:
-    backoff = FullJitter(initial_s, cap_s)
-    for attempt in range(attempts):
-        bound = min(cap_s, initial_s * 2**attempt)
-        assert backoff.bound_s == pytest.approx(bound)
-        assert 0 <= backoff.next_delay_s() <= bound
-    backoff.reset()
-    assert backoff.bound_s == initial_s
 
 
 def make_report() -> ConnectionReport:
