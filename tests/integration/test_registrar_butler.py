@@ -18,6 +18,7 @@ from daemons.registrar.register import Outcome, register_batch
 from daemons.registrar.report import registered_files
 from daemons.registrar.repository import Repository
 from daemons.registrar.settings import RegistrarSettings
+from daemons.runtime.secrets import SecretRef
 from tests.support.facts import image_stored, lsstcam_header
 from tests.support.servers import Postgres
 
@@ -47,8 +48,8 @@ def _repository(settings: RegistrarSettings) -> Iterator[Repository]:
 
 
 @pytest.fixture(name="journal")
-def _journal(settings: RegistrarSettings) -> Iterator[RegistrarJournal]:
-    journal = RegistrarJournal(settings.journal)
+def _journal(tmp_path: Path) -> Iterator[RegistrarJournal]:
+    journal = RegistrarJournal(tmp_path / "registrar-journal.sqlite3")
     yield journal
     journal.close()
 
@@ -239,3 +240,26 @@ def test_a_database_that_is_away_is_unavailable_not_refused(tmp_path: Path) -> N
     )
     with pytest.raises(ButlerUnavailableError, match="repository"):
         open_repository(settings)
+
+
+@pytest.mark.server
+def test_the_password_of_the_database_is_never_written_into_the_repository(
+    tmp_path: Path, postgres: Postgres, journal: RegistrarJournal
+) -> None:
+    secret = tmp_path / "password"
+    secret.touch(mode=0o600)
+    secret.write_text("open-sesame")
+    settings = RegistrarSettings(
+        repository=str(tmp_path / "repository"),
+        database=postgres.create_database(f"butler_{uuid4().hex[:8]}"),
+        database_password=SecretRef(file=secret),
+        journal=tmp_path / "registrar.sqlite3",
+    )
+    repository = open_repository(settings)
+    assert names(register_batch(repository, journal, images("S11"))) == {"R22_S11"}
+    repository.close()
+
+    written = [path for path in (tmp_path / "repository").rglob("*") if path.is_file()]
+    assert (tmp_path / "repository" / "butler.yaml") in written
+    assert not [path for path in written if b"open-sesame" in path.read_bytes()]
+    assert len(registered_files(settings)) == 1
