@@ -87,8 +87,7 @@ class Kafka(ServerProcess):
         shutil.rmtree(self._data, ignore_errors=True)
         lines = [f"{key}={value}" for key, value in self._settings().items()]
         self._config.write_text("\n".join([*lines, ""]), encoding="utf-8")
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        command = self._java("kafka.tools.StorageTool", "format", "-t", cluster)
+        command = self._java("kafka.tools.StorageTool", "format", "-t", _cluster_id())
         command += ["-c", str(self._config)]
         for name, password in self._all_users().items():
             command += ["--add-scram", f"SCRAM-SHA-512=[name={name},password={password}]"]
@@ -152,6 +151,14 @@ class Kafka(ServerProcess):
         if self.users:
             settings |= _scram_settings()
         return settings | self._properties
+
+
+def _cluster_id() -> str:
+    """Return a random cluster id that cannot be taken for an option."""
+    while True:
+        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        if not cluster.startswith("-"):
+            return cluster
 
 
 def _scram_settings() -> dict[str, str]:
