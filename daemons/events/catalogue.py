@@ -10,6 +10,7 @@ that they do not know.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal
@@ -21,7 +22,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 DayObs = Annotated[int, Field(ge=19700101, le=29991231)]
 
 
-class EventData(BaseModel):
+class EventData(BaseModel, ABC):
     """What every fact of the catalogue shares."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", ser_json_bytes="base64")
@@ -30,9 +31,9 @@ class EventData(BaseModel):
     """The CloudEvents `type`."""
 
     @property
+    @abstractmethod
     def subject(self) -> str:
         """The CloudEvents `subject`: what the fact is about."""
-        raise NotImplementedError
 
     @property
     def partition_key(self) -> str:
