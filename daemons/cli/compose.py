@@ -18,8 +18,9 @@ from prometheus_client import CollectorRegistry
 from daemons.bus import ControlBus, EventStream
 from daemons.bus.commandable import Commandable, CommandPolicy, Presence
 from daemons.bus.control.factory import command_subscription, open_control_bus
+from daemons.bus.sal.dictionary import load_dictionary
 from daemons.bus.stream.factory import open_event_stream
-from daemons.cli.settings import ServiceName, Settings
+from daemons.cli.settings import ServiceName, Settings, section
 from daemons.forwarder.operations import add_routes as add_forwarder_routes
 from daemons.forwarder.service import Forwarder
 from daemons.runtime.clock import Clock, SystemClock
@@ -111,8 +112,6 @@ def build(name: ServiceName, parts: Parts) -> Built:
     SettingsError
         Its section is missing, or it needs an extra that is not installed.
     """
-    if getattr(parts.settings, name) is None:
-        raise SettingsError(f"there is no section `{name}` in the configuration")
     return _BUILDERS[name](parts)
 
 
@@ -122,8 +121,7 @@ def build_all(names: Iterable[ServiceName], parts: Parts) -> list[Built]:
 
 
 def _forwarder(parts: Parts) -> Built:
-    settings = parts.settings.forwarder
-    assert settings is not None  # noqa: S101 - `build` has asked
+    settings = section(parts.settings.forwarder, "forwarder")
     service = Forwarder(
         settings,
         host=parts.settings.site.host,
@@ -142,8 +140,7 @@ def _forwarder(parts: Parts) -> Built:
 
 
 def _header_service(parts: Parts) -> Built:
-    settings = parts.settings.headerservice
-    assert settings is not None  # noqa: S101 - `build` has asked
+    settings = section(parts.settings.headerservice, "headerservice")
     service = HeaderService(
         settings,
         host=parts.settings.site.host,
@@ -155,6 +152,7 @@ def _header_service(parts: Parts) -> Built:
         health=parts.board("headerservice"),
         registry=parts.registry,
         clock=parts.observatory_clock,
+        dictionary=load_dictionary(parts.settings.control_bus.dictionaries),
     )
     runner = _runner(service, parts)
     return Built(runner, background=_commanded(runner, parts))
@@ -168,8 +166,7 @@ def _registrar(parts: Parts) -> Built:
         raise SettingsError(
             f"the registrar needs {error.name}: install it with pip install 'arriero[facility]'"
         ) from error
-    settings = parts.settings.registrar
-    assert settings is not None  # noqa: S101 - `build` has asked
+    settings = section(parts.settings.registrar, "registrar")
     service = Registrar(
         settings,
         host=parts.settings.site.host,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import Field, PositiveFloat, model_validator
 
@@ -12,6 +12,7 @@ from daemons.bus.settings_control import ControlBusSettings
 from daemons.bus.settings_stream import EventStreamSettings
 from daemons.forwarder.settings import ForwarderSettings
 from daemons.registrar.settings import RegistrarSettings
+from daemons.runtime.errors import SettingsError
 from daemons.runtime.secrets import SecretRef
 from daemons.runtime.settings import (
     LoadedSettings,
@@ -23,6 +24,8 @@ from daemons.runtime.settings import (
 from daemons.simulators.settings import SimulatorSettings
 from daemons.storage.settings import StoreSettings
 from headerservice.settings import HeaderServiceSettings
+
+SectionT = TypeVar("SectionT", bound=SectionModel)
 
 ServiceName = Literal["forwarder", "headerservice", "registrar"]
 """The services that a process can run."""
@@ -123,6 +126,19 @@ class Settings(RootSettings):
         if self.headerservice is not None:
             used["headerservice"] = self.headerservice.store
         return used
+
+
+def section(found: SectionT | None, name: str) -> SectionT:
+    """Return a section that a command needs.
+
+    Raises
+    ------
+    SettingsError
+        The configuration does not have it.
+    """
+    if found is None:
+        raise SettingsError(f"there is no section `{name}` in the configuration")
+    return found
 
 
 def load(path: Path | None) -> LoadedSettings[Settings]:

@@ -9,8 +9,7 @@ import click
 
 from daemons.cli.compose import Parts
 from daemons.cli.output import json_option, print_json
-from daemons.cli.settings import Settings, load
-from daemons.runtime.errors import SettingsError
+from daemons.cli.settings import Settings, load, section
 from daemons.runtime.logging import configure_logging
 from daemons.runtime.metrics import new_registry
 from daemons.simulators.runner import NightSummary, SimulatedNight
@@ -26,8 +25,6 @@ def simulate(path: Path | None, as_json: bool) -> int:  # noqa: FBT001 - click p
     file of the night is written.
     """
     settings = load(path).value
-    if settings.simulator is None:
-        raise SettingsError("there is no section `simulator` in the configuration")
     configure_logging(
         level=settings.logging.level,
         format=settings.logging.format,
@@ -54,9 +51,9 @@ def simulate(path: Path | None, as_json: bool) -> int:  # noqa: FBT001 - click p
 
 
 async def _simulate(settings: Settings) -> NightSummary:
-    assert settings.simulator is not None  # noqa: S101 - `simulate` has asked
+    simulator = section(settings.simulator, "simulator")
     registry = new_registry(host=settings.site.host)
-    night = SimulatedNight(settings.simulator, registry=registry)
+    night = SimulatedNight(simulator, registry=registry)
     try:
         async with Parts(settings, registry, observatory_clock=night.clock) as parts:
             return await night.run(parts.control_bus("simulator", identity="simulator"))

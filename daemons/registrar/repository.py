@@ -71,17 +71,6 @@ class Repository:
         """Give back the connections."""
         self._butler.close()
 
-    def check(self) -> None:
-        """Ask the database something small.
-
-        Raises
-        ------
-        ButlerUnavailableError
-            It does not answer.
-        """
-        with translated("the repository"):
-            self._butler.query_dimension_records("instrument", explain=False)
-
     def register_instrument(self, instrument: str) -> None:
         """Add an instrument, its detectors, filters and dataset types where they are absent.
 

@@ -63,6 +63,14 @@ def test_a_file_that_is_altered_in_the_store_is_a_fault(tmp_path: Path) -> None:
     assert fault.startswith(stored.name)
 
 
+def test_a_demonstration_that_is_over_ends_at_once_when_it_is_run_again(tmp_path: Path) -> None:
+    """What an earlier run registered is not waited for: no event tells of it again."""
+    assert demo(tmp_path / "night").returncode == 0
+    again = demo(tmp_path / "night", "--json", "--patience", "100000")
+    assert again.returncode == 0
+    assert json.loads(again.stdout)["registered"] == 12
+
+
 def test_a_foreign_folder_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("data")
     done = demo(tmp_path, "--fresh")

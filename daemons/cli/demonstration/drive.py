@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
+from urllib.parse import unquote
 
 from rich.console import Console
 from rich.live import Live
@@ -19,7 +20,8 @@ from daemons.cli.compose import Built, Parts, build_all
 from daemons.cli.demonstration.verify import Proof, prove
 from daemons.cli.demonstration.watch import Watch, follow
 from daemons.cli.run import admin_server
-from daemons.cli.settings import Settings
+from daemons.cli.settings import Settings, section
+from daemons.registrar.errors import RepositoryError
 from daemons.registrar.report import registered_files
 from daemons.runtime.errors import ArrieroError
 from daemons.runtime.metrics import LoopWatch, new_registry, watch_services
@@ -63,12 +65,11 @@ async def drive(settings: Settings, *, patience_s: float, console: Console) -> O
         Where the live table goes.
     """
     began = monotonic()
-    simulator = settings.simulator
-    if simulator is None:
-        raise DemonstrationError("the configuration has no section `simulator`")
+    simulator = section(settings.simulator, "simulator")
     registry = new_registry(host=settings.site.host)
     night = SimulatedNight(simulator, registry=registry)
     watch, loop_watch = Watch(), LoopWatch(registry)
+    await _remember(watch, settings, simulator.manifest)
     async with Parts(settings, registry, observatory_clock=night.clock) as parts:
         built = build_all(settings.services, parts)
         watch_services(registry, [each.runner for each in built])
@@ -80,7 +81,9 @@ async def drive(settings: Settings, *, patience_s: float, console: Console) -> O
             background={name: task for each in built for name, task in each.background.items()},
         )
         expected = len(night.sensors)
-        story = _Story(night, parts, built, watch, patience_s=patience_s)
+        story = _Story(
+            night, parts, built, watch, manifest=simulator.manifest, patience_s=patience_s
+        )
         running = asyncio.create_task(process.run(), name="demo-services")
         telling = asyncio.create_task(story.tell(), name="demo-night")
         showing = asyncio.create_task(
@@ -111,12 +114,14 @@ class _Story:
         built: list[Built],
         watch: Watch,
         *,
+        manifest: Path,
         patience_s: float,
     ) -> None:
         self._night = night
         self._parts = parts
         self._built = built
         self._watch = watch
+        self._manifest = manifest
         self._patience_s = patience_s
 
     async def tell(self) -> None:
@@ -146,10 +151,21 @@ class _Story:
         raise DemonstrationError("the header service does not answer over HTTP")
 
     def _images(self) -> frozenset[str]:
-        settings = self._parts.settings.simulator
-        assert settings is not None  # noqa: S101 - `drive` has asked
-        entries = Manifest.read(settings.manifest).values()
+        entries = Manifest.read(self._manifest).values()
         return frozenset(Path(each.file).name for each in entries if each.file.endswith(".fits"))
+
+
+async def _remember(watch: Watch, settings: Settings, manifest: Path) -> None:
+    """Tell a watch what an earlier run of the same demonstration has registered already."""
+    entries = {Path(each.file).name: each for each in Manifest.read(manifest).values()}
+    if not entries:
+        return
+    try:
+        uris = await _registered(settings) or []
+    except RepositoryError:
+        return  # the earlier run was ended before it made one
+    for name in entries.keys() & {unquote(uri).rpartition("/")[2] for uri in uris}:
+        watch.remember(entries[name].obs_id, name)
 
 
 async def _registered(settings: Settings) -> list[str] | None:

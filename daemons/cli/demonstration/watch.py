@@ -56,9 +56,15 @@ class Watch:
     """One sentence per image that was set aside, refused or in conflict."""
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
+    def remember(self, obs_id: str, name: str) -> None:
+        """Count a file that an earlier run saw registered: no event tells of it again."""
+        tally = self._exposure(obs_id)
+        tally.stored.add(name)
+        tally.registered.add(name)
+
     async def until_registered(self, names: frozenset[str]) -> None:
-        """Return once all of these files are registered."""
-        while not names <= self.registered_at.keys():
+        """Return once all of these files are registered, in this run or before."""
+        while not names <= self._registered():
             self._news.clear()
             await self._news.wait()
 
@@ -85,13 +91,11 @@ class Watch:
         if sentence not in self.troubles:
             self.troubles.append(sentence)
 
+    def _registered(self) -> set[str]:
+        return {name for tally in self.exposures.values() for name in tally.registered}
+
     def _exposure(self, obs_id: str) -> ExposureTally:
         return self.exposures.setdefault(obs_id, ExposureTally(obs_id))
-
-    @property
-    def registered(self) -> int:
-        """Images registered so far."""
-        return len(self.registered_at)
 
     def table(self, made: Mapping[str, int], expected: int) -> Table:
         """Return the night so far, a line per exposure.
