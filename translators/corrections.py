@@ -10,17 +10,20 @@ nothing. Where two rules set the same card the later one in the file counts.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, MutableMapping
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from translators.checks.yaml_lines import validated
 from translators.errors import InstrumentDataError
+from translators.generic.document import read_document
 from translators.inspection import CardValue
+from translators.instruments_folders import instrument_file
 from translators.lsst.ids import parse_day_obs
 from translators.resources import config_root
 
@@ -32,6 +35,9 @@ ORIGINAL_PREFIX = "HIERARCH ARRIERO ORIGINAL "
 
 RULES_CARD = "HIERARCH ARRIERO RULES"
 """Which rules have changed a header, separated by blanks."""
+
+RULES_FILE = "corrections.yaml"
+"""In the folder of an instrument."""
 
 _PATH_VARIABLE = "METADATA_CORRECTIONS_PATH"
 """Name by which astro-metadata-translator finds corrections of single exposures."""
@@ -70,6 +76,15 @@ class _Data(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
 
 
+class Earlier(_Data):
+    """A time before another."""
+
+    than: str
+    """Card with a time: an MJD or text such as 2026-03-14T02:15:03."""
+    by: str
+    """Card with the seconds between the two."""
+
+
 class Rule(_Data):
     """One known fault and its correction."""
 
@@ -82,6 +97,8 @@ class Rule(_Data):
     """Observing days that it concerns; empty: all."""
     exposures: Mapping[int, tuple[Span, ...]] = Field(default_factory=dict)
     """Sequence numbers that it concerns, by observing day; empty: all."""
+    detectors: tuple[str, ...] = ()
+    """Full names, such as R22_S11, of the detectors that it concerns; empty: all."""
     begin_after: datetime | None = None
     """Exposures that began later, UTC."""
     begin_before: datetime | None = None
@@ -94,6 +111,8 @@ class Rule(_Data):
     """Each of these cards holds text where there should be a number."""
     positive: tuple[str, ...] = ()
     """Each of these cards holds a number above zero."""
+    equal: tuple[tuple[str, str], ...] = ()
+    """In each of these pairs of cards both have the same value, and one."""
     begin_unset: bool = False
     """Only exposures whose begin is in 1970: a clock that was never set."""
 
@@ -111,6 +130,8 @@ class Rule(_Data):
     """Factors."""
     add: Mapping[str, float] = Field(default_factory=dict)
     """Summands, after the factor."""
+    earlier: Mapping[str, Earlier] = Field(default_factory=dict)
+    """Cards that take a time some seconds before that of another card."""
     wrap_degrees: bool = False
     """Bring what was changed by a number to -180 up to 180."""
 
@@ -121,7 +142,9 @@ class Rule(_Data):
             and self._concerns_time(originals)
             and all(originals.get(card) in values for card, values in self.when.items())
             and not any(originals.get(card) in values for card, values in self.unless.items())
+            and (not self.detectors or originals.detector in self.detectors)
             and all(isinstance(originals.get(card), str) for card in self.text)
+            and all(_same(originals.get(one), originals.get(two)) for one, two in self.equal)
             and all(_positive(originals.get(card)) for card in self.positive)
             and (originals.begin_unset or not self.begin_unset)
         )
@@ -161,6 +184,14 @@ class Rule(_Data):
             value = originals.get(card)
             if isinstance(value, str):
                 yield card, value.removeprefix(prefix)
+        yield from self._by_numbers(originals)
+
+    def _by_numbers(self, originals: _Originals) -> Iterator[tuple[str, CardValue]]:
+        """Yield what follows from times and numbers."""
+        for card, earlier in self.earlier.items():
+            moment = _earlier(originals.get(earlier.than), originals.get(earlier.by))
+            if moment is not None:
+                yield card, moment
         for card in {**self.scale, **self.add}:
             value = originals.get(card)
             if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -177,6 +208,22 @@ def _within(number: int | None, spans: tuple[Span, ...]) -> bool:
 
 def _positive(value: object) -> bool:
     return isinstance(value, (int, float)) and value > 0
+
+
+def _same(one: object, two: object) -> bool:
+    return one is not None and one == two
+
+
+def _earlier(moment: object, seconds: object) -> float | str | None:
+    """Return a time before another in the form of that one, None where one is none."""
+    try:
+        duration_s = float(str(seconds))
+        if isinstance(moment, str):
+            begin = datetime.fromisoformat(moment) - timedelta(seconds=duration_s)
+            return begin.isoformat(timespec="milliseconds")
+        return float(str(moment)) - duration_s / _SECONDS_PER_DAY
+    except (ValueError, OverflowError):
+        return None
 
 
 class _Originals:
@@ -204,6 +251,11 @@ class _Originals:
             return int(self.get("SEQNUM"))
         except (TypeError, ValueError, OverflowError):
             return None
+
+    @property
+    def detector(self) -> str:
+        """Full name of the detector."""
+        return f"{self.get('RAFTBAY')}_{self.get('CCDSLOT')}"
 
     @property
     def begin_unset(self) -> bool:
@@ -246,14 +298,19 @@ def rules_of(instrument_name: str) -> tuple[Rule, ...]:
     InstrumentDataError
         The file is wrong.
     """
-    path = config_root() / "instruments" / instrument_name / "corrections.yaml"
-    try:
-        content = yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader)
-        rules = _Rules.model_validate(content).rules
-    except FileNotFoundError:
-        return ()
-    except (yaml.YAMLError, ValidationError) as error:
-        raise InstrumentDataError(f"{path}: {error}") from error
+    path = instrument_file(instrument_name, RULES_FILE, config_root())
+    return () if path is None else read_rules(path)
+
+
+def read_rules(path: Path) -> tuple[Rule, ...]:
+    """Read a file of rules.
+
+    Raises
+    ------
+    InstrumentDataError
+        It is wrong; one line for each fault, with file and line.
+    """
+    rules = validated(read_document(path), _Rules).rules
     names = [rule.id for rule in rules]
     if len(set(names)) < len(names):
         raise InstrumentDataError(f"{path}: a rule's id stands twice; ids must be unique")
@@ -312,18 +369,29 @@ def applied_rules(header: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(str(noted or "").split())
 
 
-def manually_corrected(instrument_name: str, obs_id: str) -> frozenset[str]:
+def manually_corrected(
+    instrument_name: str, obs_id: str, *, folders: Iterable[Path] = ()
+) -> frozenset[str]:
     """Return the cards that a person has corrected for one exposure.
 
-    Such corrections are files `<instrument>-<obs_id>.yaml` in the folders of
-    `$METADATA_CORRECTIONS_PATH`; astro-metadata-translator applies the first that
-    it finds before the rules.
+    Such corrections are files `<instrument>-<obs_id>.yaml`;
+    astro-metadata-translator applies the first that it finds before the rules.
+
+    Parameters
+    ----------
+    instrument_name
+        Butler name.
+    obs_id
+        Of the exposure.
+    folders
+        Where to look after the folders of `$METADATA_CORRECTIONS_PATH`.
     """
-    for folder in filter(None, os.environ.get(_PATH_VARIABLE, "").split(os.pathsep)):
-        path = Path(folder) / f"{instrument_name}-{obs_id}.yaml"
+    named = filter(None, os.environ.get(_PATH_VARIABLE, "").split(os.pathsep))
+    for folder in (*map(Path, named), *folders):
+        path = folder / f"{instrument_name}-{obs_id}.yaml"
         try:
             content = yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader)
-        except (OSError, yaml.YAMLError):
+        except (OSError, ValueError, yaml.YAMLError):
             continue
         if isinstance(content, Mapping):
             return frozenset(str(card) for card in content)

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from translators.errors import UnknownDetectorError
 from translators.identity import ImageKind
 from translators.instruments import Millimetres, RaftPlace, SensorPlace, instrument
+from translators.instruments_model import full_name
 
 FILTER_DELIMITER = "~"
 """Between the names of filters in the beam at the same time."""
@@ -49,7 +50,7 @@ class PhysicalFilter:
     band: str
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=64)
 def detectors(instrument_name: str) -> tuple[Detector, ...]:
     """Return the detectors of an instrument by ascending id.
 
@@ -67,7 +68,7 @@ def detectors(instrument_name: str) -> tuple[Detector, ...]:
     return tuple(sorted(found, key=lambda detector: detector.id))
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=64)
 def _by_name(instrument_name: str) -> Mapping[str, Detector]:
     names = {detector.name: detector for detector in detectors(instrument_name)}
     aliases = instrument(instrument_name).focal_plane.aliases
@@ -93,7 +94,25 @@ def detector_by_name(instrument_name: str, name: str) -> Detector:
         ) from None
 
 
-@lru_cache(maxsize=32)
+def detector_by_serial(instrument_name: str, serial: str) -> Detector | None:
+    """Return the detector with a serial number, None where no table has it.
+
+    Raises
+    ------
+    InstrumentDataError
+        There is no such instrument.
+    """
+    name = instrument(instrument_name).focal_plane.serials.get(serial)
+    return None if name is None else detector_by_name(instrument_name, name)
+
+
+def forget() -> None:
+    """Make the lists anew when they are asked for next."""
+    for remembered in (detectors, _by_name, physical_filters):
+        remembered.cache_clear()
+
+
+@lru_cache(maxsize=64)
 def physical_filters(instrument_name: str) -> tuple[PhysicalFilter, ...]:
     """Return the filters that an instrument uses on the sky, with their bands.
 
@@ -122,12 +141,13 @@ def _detector(instrument_name: str, raft: RaftPlace, place: SensorPlace) -> Dete
     plane = instrument(instrument_name).focal_plane
     size = plane.sensors[place.type]
     x_mm, y_mm = _turned(place.at_mm, raft.yaw_deg)
-    name = f"{raft.name}_{place.name}"
+    raft_counts = plane.rafts_in_butler and bool(raft.name)
+    name = full_name(raft.name, place.name)
     return Detector(
         id=raft.first_id + place.id,
         name=name,
-        raft=raft.name if plane.rafts_in_butler else None,
-        sensor=place.name if plane.rafts_in_butler else name,
+        raft=raft.name if raft_counts else None,
+        sensor=place.name if raft_counts else name,
         kind=place.kind,
         physical_type=place.type,
         x_mm=raft.at_mm[0] + x_mm,

@@ -7,13 +7,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from translators.cardtranslator import CardTranslator
 from translators.errors import TranslationError, TranslatorsError, UnknownDetectorError
 from translators.findings import Finding, Severity
 from translators.focalplane import Detector, detector_by_name
 from translators.identity import ImageIdentity
 from translators.instruments import Instrument
-from translators.lsst.ids import parse_day_obs
-from translators.lsst.pointing import LsstTranslator
 
 _NAME = re.compile(
     r"(?P<obs_id>(?P<code>[A-Z]{2})_(?P<controller>[A-Z])_(?P<day>\d{8})_(?P<seq>\d{6}))"
@@ -45,7 +44,7 @@ def parse_image_name(file_name: str) -> ImageName | None:
 
 
 def identify(
-    translator: LsstTranslator, instrument: Instrument, *, file_name: str
+    translator: CardTranslator, instrument: Instrument, *, file_name: str
 ) -> ImageIdentity:
     """Work out from a header which image it is of.
 
@@ -56,7 +55,7 @@ def identify(
     """
     values: dict[str, Any] = {}
     faults = []
-    for name in ("observation_id", "exposure_id", "detector_num"):
+    for name in ("observation_id", "exposure_id", "observing_day", "detector_num"):
         try:
             values[name] = getattr(translator, f"to_{name}")()
         except (KeyError, TypeError, ValueError, OverflowError, TranslatorsError) as error:
@@ -75,7 +74,7 @@ def identify(
         instrument=instrument.name,
         obs_id=values["observation_id"],
         exposure_id=values["exposure_id"],
-        day_obs=parse_day_obs(translator.card("DAYOBS")),
+        day_obs=values["observing_day"],
         seq_num=translator.to_observation_counter(),
         detector=detector.id,
         detector_name=detector.name,
@@ -85,10 +84,8 @@ def identify(
     )
 
 
-def _detector(translator: LsstTranslator, instrument: Instrument) -> Detector:
-    return detector_by_name(
-        instrument.name, f"{translator.to_detector_group()}_{translator.to_detector_name()}"
-    )
+def _detector(translator: CardTranslator, instrument: Instrument) -> Detector:
+    return detector_by_name(instrument.name, translator.to_detector_unique_name())
 
 
 def file_name_findings(

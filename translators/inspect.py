@@ -10,22 +10,27 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from awscrt.checksums import crc64nvme
 
 from translators.errors import UnreadableFileError
-from translators.expectations import expectation_findings
+from translators.expectations import expectation_findings, expected_hdus
 from translators.findings import Finding, Severity
 from translators.fits.blocks import BlockWalker, WalkedHdu
-from translators.fits.cards import ParsedHeader, parse_header
+from translators.fits.cards import CARD_BYTES, parse_header
 from translators.fits.checksums import checksum_verdict, datasum_verdict, or_borrowed
+from translators.fits.packed import packed_image, unpacked_cards
 from translators.fits.source import GZIP_MAGIC, GzipUnwrapper, chunk_buffer
-from translators.inspection import Hdu, Inspection, Verdict
+from translators.inspection import CardValue, Hdu, Inspection, PackedImage, Verdict
+from translators.instruments import instrument_of
 from translators.policy import DEFAULT_POLICY, InspectionPolicy
+
+_KEPT_HEADER_BYTES = 4096 * CARD_BYTES
+"""How much of the primary header an inspection keeps as bytes, 320 KiB."""
 
 
 def inspect_file(path: Path, *, policy: InspectionPolicy | None = None) -> Inspection:
@@ -106,7 +111,7 @@ class _Reading:
             if self.gzip is None:
                 self.walker.feed(chunk)
             else:
-                self.gzip.feed(bytes(chunk))
+                self.gzip.feed(chunk)
         if self.gzip is not None:
             self.gzip.finish()
         self.walker.finish()
@@ -163,10 +168,12 @@ def _conclude(
     if reading.gzip is not None:
         findings.extend(_gzip_findings(path, reading.gzip, policy))
     findings.extend(walker.findings)
-    header = parse_header(walker.hdus[0].header) if walker.hdus else ParsedHeader({}, ())
+    header = _primary_header(walker.hdus)
     findings.extend(header.findings)
     hdus = tuple(_hdu(walked) for walked in walker.hdus)
     intact = not any(finding.severity is Severity.ERROR for finding in walker.findings)
+    if header.packed is not None:
+        policy = _with_packed(policy, header.cards, len(hdus))
     findings.extend(expectation_findings(hdus, header.cards, policy=policy, intact=intact))
     return Inspection(
         size_bytes=reading.size_bytes,
@@ -175,7 +182,53 @@ def _conclude(
         hdus=hdus,
         primary=header.cards,
         findings=tuple(findings),
+        packed=header.packed,
+        header_block=header.block,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _PrimaryHeader:
+    """The cards that say which image a file holds."""
+
+    cards: dict[str, CardValue]
+    findings: tuple[Finding, ...]
+    packed: PackedImage | None
+    block: bytes
+
+
+def _primary_header(walked: Sequence[WalkedHdu]) -> _PrimaryHeader:
+    """Read the header of the primary HDU, or of the one that a packed image was."""
+    if not walked:
+        return _PrimaryHeader({}, (), None, b"")
+    first = parse_header(walked[0].header)
+    if len(walked) > 1 and walked[1].header:
+        table = parse_header(walked[1].header, hdu=1)
+        packed = packed_image(first.cards, table.cards)
+        if packed is not None:
+            return _PrimaryHeader(
+                cards=unpacked_cards(table.cards),
+                findings=(*first.findings, *table.findings),
+                packed=packed,
+                block=walked[1].header[:_KEPT_HEADER_BYTES],
+            )
+    return _PrimaryHeader(first.cards, first.findings, None, walked[0].header[:_KEPT_HEADER_BYTES])
+
+
+def _with_packed(
+    policy: InspectionPolicy, primary: Mapping[str, CardValue], count: int
+) -> InspectionPolicy:
+    """Allow for the empty primary HDU that a packer puts before the others.
+
+    An instrument's data may count the HDUs of its files as they are, or as they were
+    before somebody packed them.
+    """
+    instrument = instrument_of(primary)
+    if policy.expected_hdus is not None or instrument is None:
+        return policy
+    if expected_hdus(primary, instrument) != count - 1:
+        return policy
+    return replace(policy, expected_hdus=count)
 
 
 def _gzip_findings(path: Path, gzip: GzipUnwrapper, policy: InspectionPolicy) -> Iterator[Finding]:
@@ -186,7 +239,16 @@ def _gzip_findings(path: Path, gzip: GzipUnwrapper, policy: InspectionPolicy) ->
             f"{path.name} is wrapped in gzip and cannot be unwrapped after {gzip.size_bytes} bytes "
             f"of content: {gzip.fault}. Ask the camera for the file again",
         )
-    elif path.suffix != ".gz":
+        return
+    if gzip.trailing_bytes:
+        what = "zeros" if gzip.trailing_blank else "bytes that are no gzip"
+        yield Finding(
+            "structure.trailing_bytes",
+            Severity.WARNING if gzip.trailing_blank else Severity.ERROR,
+            f"after the end of the gzip wrapper there are {gzip.trailing_bytes} {what}; something "
+            "was written to the file after it was finished",
+        )
+    if path.suffix != ".gz":
         yield Finding(
             "structure.gzip",
             policy.gzip,

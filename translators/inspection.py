@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from translators.findings import Finding, Severity
@@ -43,6 +43,20 @@ class Hdu:
 
 
 @dataclass(frozen=True, slots=True)
+class PackedImage:
+    """The image of a primary HDU that was packed into a table, as `fpack` does it."""
+
+    hdu: int
+    """Index of the table."""
+    compression: str
+    """ZCMPTYPE, such as `RICE_1`; empty where it is not said."""
+    checksum: CardValue
+    """ZHECKSUM: CHECKSUM of the HDU before; it can only be compared after unpacking."""
+    datasum: CardValue
+    """ZDATASUM: DATASUM of the HDU before."""
+
+
+@dataclass(frozen=True, slots=True)
 class Inspection:
     """One file, read once."""
 
@@ -54,8 +68,14 @@ class Inspection:
     hdus: tuple[Hdu, ...]
     primary: Mapping[str, CardValue]
     """Cards of the primary header: keyword (HIERARCH without the prefix) to value,
-    in file order; COMMENT, HISTORY and blank cards left out."""
+    in file order; COMMENT, HISTORY and blank cards left out. Of a packed image it is
+    the header from before it was packed."""
     findings: tuple[Finding, ...]
+    packed: PackedImage | None = None
+    """None where the file's primary HDU is what the camera wrote."""
+    header_block: bytes = field(default=b"", repr=False, compare=False)
+    """The cards as bytes that `primary` was read from, without END, for who needs their
+    comments (`translators.fits.comments`); of a very long header only the beginning."""
 
     @property
     def whole(self) -> bool:

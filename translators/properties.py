@@ -83,7 +83,7 @@ def read_observation(translator: MetadataTranslator, *, file_name: str) -> Obser
         # What a translator raises depends on the card's content: KeyError, TypeError, ValueError,
         # erfa's and astropy's own. Whatever it is, it concerns this one property.
         except Exception as error:  # noqa: BLE001 - see above
-            faults[name] = _reason(error)
+            faults[name] = reason_of(error)
         else:
             if values[name] is None and name in REQUIRED:
                 faults[name] = "not defined"
@@ -102,23 +102,24 @@ def read_observation(translator: MetadataTranslator, *, file_name: str) -> Obser
         for name, reason in faults.items()
     )
     info = ObservationInfo(translator_class=type(translator), **values)
-    return Observation(simple=_plain(info.to_simple()), findings=findings)
+    return Observation(simple=plain(info.to_simple()), findings=findings)
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """Return why a property cannot be made, in words."""
     if isinstance(error, TranslatorsError):
         return str(error)
     text = str(error.args[0]) if type(error) is KeyError and error.args else str(error)
     return text or type(error).__name__
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Bring a simple record to what JSON gives back: lists for tuples, no value for NaN."""
     if isinstance(value, Mapping):
-        plain = {name: _plain(each) for name, each in value.items()}
-        return {name: each for name, each in plain.items() if each is not None}
+        simple = {name: plain(each) for name, each in value.items()}
+        return {name: each for name, each in simple.items() if each is not None}
     if isinstance(value, (list, tuple)):
-        items = [_plain(each) for each in value]
+        items = [plain(each) for each in value]
         return None if None in items else items
     if isinstance(value, float) and not math.isfinite(value):
         return None

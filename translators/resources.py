@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 _HERE = Path(__file__).parent
 
 
+@lru_cache(maxsize=1)
 def config_root() -> Path:
     """Return the folder that holds `instruments/`, `sal/`, `events/` and the examples.
 

@@ -9,41 +9,34 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from astro_metadata_translator import ObservationInfo, fix_header
+from astro_metadata_translator import MetadataTranslator, ObservationInfo, fix_header
 
+from translators.cardtranslator import CardTranslator
 from translators.corrections import applied_rules
 from translators.errors import TranslationError, UnknownInstrumentError
 from translators.findings import Finding, Severity
-from translators.identity import ImageIdentity
+from translators.identity import ImageIdentity, ImageKind
 from translators.imagename import file_name_findings, identify
 from translators.inspection import CardValue
 from translators.instruments import instrument_names, instrument_of
+from translators.lsst.exposure import DETECTOR_CARDS
 from translators.offline import offline
 from translators.plugin import TRANSLATORS
 from translators.properties import Observation, read_observation
 
-DETECTOR_CARDS = frozenset(
-    {
-        *("RAFTBAY", "CCDSLOT", "LSST_NUM", "DETSIZE", "FILENAME"),
-        *("CCD_MANU", "CCD_TYPE", "CCD_SERN", "CCDTEMP", "TEMP_SET"),
-        *("CONTNUM", "FIRMWARE", "REBNAME", "RAFTNAME"),
-        *("SEQFILE", "SEQNAME", "SEQCKSUM", "CHECKSUM", "DATASUM"),
-        *("OVERH", "OVERV", "PREH", "DATE", "MJD"),
-    }
-)
-"""Cards that differ between the files of an exposure. No property of an exposure may be
-made from one of them, but for whether DATE is DATE-OBS."""
+__all__ = ["DETECTOR_CARDS", "Translation", "observation_info", "translate"]
 
 _FIXED = "HIERARCH ASTRO METADATA FIX MODIFIED"
 """By this card astro-metadata-translator knows a header that was corrected already."""
 
-_FILE_CARDS = DETECTOR_CARDS | {
+_FIX_CARDS = tuple(
     f"HIERARCH ASTRO METADATA FIX {what}" for what in ("MODIFIED", "DATE", "FILE", "VERSION")
-}
-"""Those, and what astro-metadata-translator notes in a header, the time of the fix among it."""
+)
+"""What astro-metadata-translator notes in a header, the time of the fix among it."""
 _REMEMBERED = 8
 """How many exposures are remembered: files of a few exposures arrive interleaved."""
 
@@ -79,38 +72,104 @@ def translate(header: Mapping[str, CardValue], *, file_name: str) -> Translation
     TranslationError
         The header does not tell what the image is; the message names the cards.
     """
-    instrument = instrument_of(header)
-    if instrument is None:
+    # Of the values only astropy's own have a type for undefined ones.
+    own = isinstance(header, dict)
+    plain = header if own else {card: _defined(value) for card, value in header.items()}
+    translator_class = _translator_class(plain, file_name)
+    fixed: dict[str, Any] = dict(plain)
+    if _FIXED.removeprefix("HIERARCH ") in fixed:
+        # A corrected copy. In a header read from a file the card has lost its prefix.
+        fixed[_FIXED] = True
+    if issubclass(translator_class, CardTranslator):
+        with offline() if translator_class.identity_needs_tables else nullcontext():
+            fix_header(fixed, translator_class=translator_class, filename=file_name)
+            return _translated(translator_class(fixed, file_name), fixed, file_name=file_name)
+    with offline():
+        fix_header(fixed, translator_class=translator_class)
+        return _translated_by_others(translator_class, fixed, file_name=file_name)
+
+
+def _defined(value: Any) -> Any:
+    """Return None for astropy's undefined value, too."""
+    return None if type(value).__name__ == "Undefined" else value
+
+
+def _translator_class(header: Mapping[str, Any], file_name: str) -> type[MetadataTranslator]:
+    """Return our translator of a header, or else that of another package."""
+    found = instrument_of(header)
+    if found is not None:
+        ours = TRANSLATORS.get(found.name)
+        if ours is not None:
+            return ours
+        raise UnknownInstrumentError(
+            f"{file_name}: {found.name} has a data file but no translator class; add it to "
+            "translators/plugin.py"
+        )
+    try:
+        # Some take an undefined INSTRUME for theirs.
+        defined = {keyword: value for keyword, value in header.items() if value is not None}
+        theirs: type[MetadataTranslator] = MetadataTranslator.determine_translator(defined)
+    # A translator looks at cards as it likes, and raises what they make it raise.
+    except Exception as error:
         raise UnknownInstrumentError(
             f"{file_name}: no instrument recognises this header (INSTRUME is "
             f"{header.get('INSTRUME')!r}, TELESCOP {header.get('TELESCOP')!r}); known are "
             f"{', '.join(instrument_names())}"
-        )
-    translator_class = TRANSLATORS.get(instrument.name)
-    if translator_class is None:
-        raise UnknownInstrumentError(
-            f"{file_name}: {instrument.name} has a data file but no translator class; add it to "
-            "translators/plugin.py"
-        )
-    fixed: dict[str, Any] = dict(header)
-    if _FIXED.removeprefix("HIERARCH ") in fixed:
-        # A corrected copy. In a header read from a file the card has lost its prefix.
-        fixed[_FIXED] = True
-    fix_header(fixed, translator_class=translator_class)
-    identity = identify(translator_class(fixed), instrument, file_name=file_name)
+        ) from error
+    return theirs
+
+
+def _translated(
+    translator: CardTranslator, fixed: Mapping[str, Any], *, file_name: str
+) -> Translation:
+    data = translator.data()
+    identity = identify(translator, data, file_name=file_name)
     observation = None
     if identity.dataset_type == "raw":
-        observation = _exposures.observation(translator_class, fixed, file_name=file_name)
+        observation = _exposures.observation(translator, identity.obs_id, file_name=file_name)
     findings = (
-        *file_name_findings(identity, instrument, fixed, file_name=file_name),
+        *file_name_findings(identity, data, fixed, file_name=file_name),
         *_correction_findings(fixed, file_name),
     )
     return Translation(
         identity=identity,
         observation=None if observation is None else observation.record(identity.detector),
+        translator=str(translator.name),
+        translator_version=translator.translator_version(),
+        findings=findings + (() if observation is None else observation.findings),
+    )
+
+
+def _translated_by_others(
+    translator_class: type[MetadataTranslator], fixed: Mapping[str, Any], *, file_name: str
+) -> Translation:
+    """Translate with a translator that is not ours: all that is known of the image it says."""
+    observation = read_observation(translator_class(fixed), file_name=file_name)
+    simple = observation.simple
+    translator = translator_class(fixed)
+    name = simple["instrument"]
+    try:
+        detector_name = str(translator.to_detector_unique_name())
+    except Exception as error:  # as in `read_observation`: it may be anything
+        raise TranslationError(f"{file_name}: the detector has no name: {error}") from error
+    identity = ImageIdentity(
+        instrument=name,
+        obs_id=simple["observation_id"],
+        exposure_id=simple["exposure_id"],
+        day_obs=simple["observing_day"],
+        seq_num=simple.get("observation_counter", 0),
+        detector=simple["detector_num"],
+        detector_name=detector_name,
+        kind=ImageKind.SCIENCE,
+        dataset_type="raw",
+        run=f"{name}/raw/all",
+    )
+    return Translation(
+        identity=identity,
+        observation=observation.record(identity.detector),
         translator=str(translator_class.name),
         translator_version=translator_class.translator_version(),
-        findings=findings + (() if observation is None else observation.findings),
+        findings=observation.findings,
     )
 
 
@@ -139,20 +198,19 @@ class _Exposures:
         )
 
     def observation(
-        self, translator_class: type, header: Mapping[str, Any], *, file_name: str
+        self, translator: CardTranslator, obs_id: str, *, file_name: str
     ) -> Observation:
         """Return the observation of a header, translated anew unless every card is the same."""
-        shared = dict(header)
-        for keyword in _FILE_CARDS:
+        shared = translator.shared_cards()
+        for keyword in _FIX_CARDS:
             shared.pop(keyword, None)
-        shared["DATE"] = header.get("DATE") == header.get("DATE-OBS")
-        key = (translator_class, header.get("OBSID"))
+        key = (type(translator), obs_id)
         with self._lock:
             known = self._known.get(key)
         if known is not None and known[0] == shared:
             return known[1]
         with offline():
-            observation = read_observation(translator_class(header), file_name=file_name)
+            observation = read_observation(translator, file_name=file_name)
         with self._lock:
             self._known[key] = (shared, observation)
             self._known.move_to_end(key)

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from daemons.cli.findings_page import findings_page
+from daemons.cli.keyword_pages import keyword_pages
 from daemons.cli.reference import configuration_page, configuration_schema
 from daemons.events.schemas import documents as event_documents
 
@@ -18,8 +20,10 @@ def generated_files() -> Mapping[str, str]:
     events = {f"config/events/{name}": text for name, text in event_documents().items()}
     return {
         **events,
+        **keyword_pages(),
         "config/schema/arriero.schema.json": configuration_schema(),
         "docs/reference/configuration.md": configuration_page(),
+        "docs/reference/findings.md": findings_page(),
     }
 
 

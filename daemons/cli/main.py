@@ -9,7 +9,6 @@ standard error stream, or with `--json` one JSON object `{code, message}`.
 
 from __future__ import annotations
 
-import importlib
 import json
 import sys
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from types import MappingProxyType
 
 import click
 
+from daemons.cli.lazy import LazyGroup
 from daemons.runtime.errors import ArrieroError
 from translators.errors import TranslatorsError
 
@@ -29,7 +29,18 @@ _COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "send": ("daemons.cli.send:send", "Hand files to the running forwarder."),
         "queue": ("daemons.cli.queue:queue", "What waits in the forwarder, why, since when."),
         "quarantine": ("daemons.cli.quarantine:quarantine", "Files that were set aside."),
+        "requeue": ("daemons.cli.steering:requeue", "Try files again."),
+        "pause": ("daemons.cli.steering:pause", "Begin no more files."),
+        "resume": ("daemons.cli.steering:resume", "Take a pause or a draining back."),
+        "drain": ("daemons.cli.steering:drain", "Take in nothing new, send what waits."),
+        "limits": ("daemons.cli.steering:limits", "Ceilings of concurrency and bandwidth."),
         "refused": ("daemons.cli.refused:refused", "Images that the Butler did not take."),
+        "headers": ("daemons.cli.headers:headers", "Keyword definitions and headers."),
+        "check": ("daemons.cli.check:check", "What is wrong with files and headers."),
+        "translate": ("daemons.cli.translate:translate", "What headers say of observations."),
+        "translators": ("daemons.cli.translators:translators", "Instruments' translators."),
+        "audit": ("daemons.cli.audit:audit", "Check very many headers, resumable."),
+        "bus": ("daemons.cli.bus:bus", "Record and replay the control bus."),
         "config": ("daemons.cli.config:config", "Check, show or describe the configuration."),
         "simulate": ("daemons.cli.simulate:simulate", "A simulated observatory and camera."),
         "demo": ("daemons.cli.demo:demo", "The whole path on this machine, simulated."),
@@ -40,28 +51,9 @@ _COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
 _INTERRUPTED = 130
 
 
-class LazyGroup(click.Group):
-    """A group whose commands are imported when they are used."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """Return the command names in the order of the table."""
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as above
-        """Import and return a command."""
-        if cmd_name not in _COMMANDS:
-            return None
-        module, _, attribute = _COMMANDS[cmd_name][0].partition(":")
-        found: click.Command = getattr(importlib.import_module(module), attribute)
-        return found
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above
-        """List the commands without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, sentence) for name, (_, sentence) in _COMMANDS.items()])
-
-
-@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    cls=LazyGroup, lazy=_COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.option(
     "-c",
     "--config",

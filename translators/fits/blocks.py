@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from translators.findings import Finding, Severity
 from translators.fits.cards import CARD_BYTES
 from translators.fits.checksums import fold, word_sum
+from translators.fits.packed import may_be_packed
 from translators.fits.structure import (
     BLOCK_BYTES,
     Structure,
@@ -38,7 +39,8 @@ class WalkedHdu:
     index: int
     offset: int
     header: bytes = b""
-    """The header up to its END card, without it; kept for the first HDU only."""
+    """The header up to its END card, without it; kept for the first HDU, and for the
+    second where it is the table of a packed image."""
     header_bytes: int = 0
     """Length of the header with its padding."""
     structure: Structure | None = None
@@ -167,7 +169,11 @@ class BlockWalker:
     def _end_header(self, end: int) -> None:
         hdu = self.hdus[-1]
         header, hdu.header_bytes = bytes(self._header[:end]), len(self._header)
-        hdu.header = b"" if hdu.index else header
+        if (following := _following_hdu(header)) is not None:
+            self._header = self._header[:following]
+            self._missing_end()
+            return
+        hdu.header = header if hdu.index == 0 or (hdu.index == 1 and may_be_packed(header)) else b""
         hdu.words = word_sum(self._header)
         try:
             cards = structural_cards(header, first=hdu.index == 0)
@@ -258,6 +264,14 @@ def _find_end(header: bytes) -> int:
     while number >= 0 and not header.startswith(_END, number * CARD_BYTES):
         number = firsts.find(b"E", number + 1)
     return number * CARD_BYTES if number >= 0 else -1
+
+
+def _following_hdu(header: bytes) -> int | None:
+    """Return where the next HDU begins in a header that has swallowed it, for want of END."""
+    for start in range(BLOCK_BYTES, len(header), BLOCK_BYTES):
+        if header.startswith(b"XTENSION=", start):
+            return start
+    return None
 
 
 def _is_header_text(header: bytes, end: int) -> bool:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from translators.findings import Finding, Severity
@@ -29,6 +30,8 @@ _PRINTABLE = bytes(range(0x20, 0x7F))
 _TO_TEXT = "".join(chr(byte) if byte in _PRINTABLE else "?" for byte in range(256))
 _WORDS: Mapping[str, CardValue] = MappingProxyType({"": None, "T": True, "F": False})
 _D_EXPONENT = str.maketrans("Dd", "EE")
+_TOLD = 20
+"""How many findings of one code a header gives; of the others only the number is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,27 +54,55 @@ def parse_header(raw: bytes, *, hdu: int = 0) -> ParsedHeader:
     hdu
         Index of the HDU, for the findings.
     """
-    findings = _unprintable(raw, hdu)
+    non_ascii = _unprintable(raw, hdu)
+    told = _Told(hdu)
     text = raw.decode("latin-1")
     cards: dict[str, CardValue] = {}
-    for keyword, value, fault in _values(text.translate(_TO_TEXT) if findings else text):
+    for keyword, value, fault in _values(text.translate(_TO_TEXT) if non_ascii else text):
         if fault:
-            sentence = f"HDU {hdu}, card {keyword or 'without a keyword'}: {fault}"
-            findings.append(Finding("header.bad_card", Severity.WARNING, sentence, hdu))
+            told.bad_card(keyword, fault)
         if isinstance(value, _LeftOut):
             continue
         if keyword in cards:
             if cards[keyword] != value:
-                sentence = (
-                    f"HDU {hdu}: {keyword} stands twice, with {cards[keyword]!r} and then "
-                    f"{value!r}; the first is used"
-                )
-                findings.append(
-                    Finding("header.duplicate_keyword", Severity.WARNING, sentence, hdu)
-                )
+                told.duplicate(keyword, cards[keyword], value)
         else:
             cards[keyword] = value
-    return ParsedHeader(cards, tuple(findings))
+    return ParsedHeader(cards, (*non_ascii, *told.findings, *told.more()))
+
+
+@dataclass(slots=True)
+class _Told:
+    """What is wrong with the cards of a header: the first of each kind, and how many more."""
+
+    hdu: int
+    findings: list[Finding] = field(default_factory=list)
+    _counts: Counter[str] = field(default_factory=Counter)
+
+    def bad_card(self, keyword: str, fault: str) -> None:
+        """Tell of a card that breaks the rules."""
+        sentence = f"HDU {self.hdu}, card {keyword or 'without a keyword'}: {fault}"
+        self._add(Finding("header.bad_card", Severity.WARNING, sentence, self.hdu))
+
+    def duplicate(self, keyword: str, first: CardValue, other: CardValue) -> None:
+        """Tell of a keyword that stands twice."""
+        sentence = (
+            f"HDU {self.hdu}: {keyword} stands twice, with {first!r} and then {other!r}; the "
+            "first is used"
+        )
+        self._add(Finding("header.duplicate_keyword", Severity.WARNING, sentence, self.hdu))
+
+    def more(self) -> Iterator[Finding]:
+        """Yield how many were left out."""
+        for code, count in self._counts.items():
+            if count > _TOLD:
+                sentence = f"HDU {self.hdu}: the same is wrong with {count - _TOLD} more cards"
+                yield Finding(code, Severity.WARNING, sentence, self.hdu)
+
+    def _add(self, finding: Finding) -> None:
+        self._counts[finding.code] += 1
+        if self._counts[finding.code] <= _TOLD:
+            self.findings.append(finding)
 
 
 def _unprintable(raw: bytes, hdu: int) -> list[Finding]:
@@ -104,13 +135,17 @@ def _values(text: str) -> Iterator[tuple[str, CardValue | _LeftOut, str]]:
                 yield keyword, _LeftOut(), fault
             continue
         value, problem = parse_value(field)
+        parts: list[str] = []
         while (
             isinstance(value, str)
             and value.endswith("&")
             and (rest := _continuation(text, start + CARD_BYTES)) is not None
         ):
             start = next(starts)  # noqa: PLW2901 - the long string takes the following card with it
-            value = value[:-1] + rest
+            parts.append(value[:-1])
+            value = rest
+        if parts and isinstance(value, str):
+            value = "".join((*parts, value))
         yield keyword, value, fault or problem
 
 

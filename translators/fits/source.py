@@ -20,6 +20,10 @@ GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_WINDOW = 31
 """zlib's window bits for a gzip wrapper."""
 
+_GZIP_PIECE_BYTES = 1 << 15
+"""How much the inflater is given at once. At the end of each member it copies what is
+left of it, which would take hours for a file of a million tiny members."""
+
 
 _own = threading.local()
 
@@ -42,40 +46,66 @@ class GzipUnwrapper:
     """Bytes of content so far."""
     fault: str = ""
     """What is wrong with the wrapper; empty while nothing is."""
+    trailing_bytes: int = 0
+    """Bytes behind the last member that begin no other."""
+    trailing_blank: bool = True
+    """Whether all of them are zero, as a tape or a block device fills up."""
     _inflater: zlib._Decompress = field(default_factory=lambda: zlib.decompressobj(_GZIP_WINDOW))
     _kept: bytes = b""
+    _between: bytes = b""
+    """The first byte behind a member, while the next is not known."""
 
-    def feed(self, raw: bytes) -> None:
+    def feed(self, chunk: memoryview) -> None:
         """Take the next bytes of the gzip file."""
+        for start in range(0, len(chunk), _GZIP_PIECE_BYTES):
+            self._feed(bytes(chunk[start : start + _GZIP_PIECE_BYTES]))
+
+    def _feed(self, raw: bytes) -> None:
         while raw and not self.fault:
             if self._inflater.eof:
-                if not raw.startswith(GZIP_MAGIC):
-                    return
-                self._inflater = zlib.decompressobj(_GZIP_WINDOW)
-            try:
-                content = self._inflater.decompress(raw, CHUNK_BYTES)
-            except zlib.error as error:
-                self.fault = str(error)
-                return
-            self._pass_on(content)
-            raw = self._inflater.unconsumed_tail or self._inflater.unused_data
+                raw = self._begin_member(raw)
+            else:
+                self._pass_on(self._inflate(raw))
+                raw = self._inflater.unconsumed_tail or self._inflater.unused_data
 
     def finish(self) -> None:
         """Say that the gzip file has ended."""
-        self._drain()
+        while not self.fault and not self._inflater.eof:
+            # What the inflater still holds back.
+            content = self._inflate(b"")
+            if not content:
+                break
+            self._pass_on(content)
         if not self.fault and not self._inflater.eof:
             self.fault = "the compressed data end too early"
+        self._trail(self._between)
         if self._kept:
             self.sink(memoryview(self._kept))
             self._kept = b""
 
-    def _drain(self) -> None:
-        """Pass on what the inflater still holds back."""
-        while not self.fault and not self._inflater.eof:
-            content = self._inflater.decompress(b"", CHUNK_BYTES)
-            if not content:
-                return
-            self._pass_on(content)
+    def _begin_member(self, raw: bytes) -> bytes:
+        """Take the next member's beginning, which may lie in two chunks, or what is none."""
+        start = self._between + raw
+        self._between = b""
+        if self.trailing_bytes == 0 and start == GZIP_MAGIC[:1]:
+            self._between = start
+            return b""
+        if self.trailing_bytes == 0 and start.startswith(GZIP_MAGIC):
+            self._inflater = zlib.decompressobj(_GZIP_WINDOW)
+            return start
+        self._trail(start)
+        return b""
+
+    def _trail(self, rest: bytes) -> None:
+        self.trailing_bytes += len(rest)
+        self.trailing_blank = self.trailing_blank and not rest.strip(b"\0")
+
+    def _inflate(self, raw: bytes) -> bytes:
+        try:
+            return self._inflater.decompress(raw, CHUNK_BYTES)
+        except zlib.error as error:
+            self.fault = str(error)
+            return b""
 
     def _pass_on(self, content: bytes) -> None:
         self.size_bytes += len(content)

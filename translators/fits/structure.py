@@ -25,6 +25,8 @@ _STRUCTURAL_FIRST = (*_STRUCTURAL, "GROUPS")
 _BITPIX = frozenset({8, 16, 32, 64, -32, -64})
 _MAX_AXES = 999
 """Largest NAXIS of the standard."""
+_MAX_DATA_BYTES = 1 << 63
+"""No file system has longer files."""
 
 
 class StructureError(ValueError):
@@ -73,6 +75,8 @@ def structural_cards(header: bytes, *, first: bool) -> Mapping[str, CardValue]:
     if isinstance(axes, int):
         for axis in range(1, min(axes, _MAX_AXES) + 1):
             _read_first(header, f"NAXIS{axis}", cards)
+            if f"NAXIS{axis}" not in cards:
+                break
     return cards
 
 
@@ -128,10 +132,15 @@ def read_structure(cards: Mapping[str, CardValue], *, first: bool) -> Structure:
     if first and cards.get("GROUPS") is True and lengths and lengths[0] == 0:
         lengths = lengths[1:]
     elements = math.prod(lengths) if lengths else 0
+    data_bytes = abs(bitpix) // 8 * groups * (extra + elements) if axes else 0
+    if data_bytes >= _MAX_DATA_BYTES:
+        raise StructureError(
+            f"NAXIS {axes} with its lengths, PCOUNT and GCOUNT ask for more data than any file has"
+        )
     return Structure(
         kind=kind,
         name=_text(cards, "EXTNAME", default="PRIMARY" if first else ""),
-        data_bytes=abs(bitpix) // 8 * groups * (extra + elements) if axes else 0,
+        data_bytes=data_bytes,
         checksum=cards.get("CHECKSUM"),
         datasum=cards.get("DATASUM"),
         uncompressed_checksum=cards.get("ZHECKSUM"),

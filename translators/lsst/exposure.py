@@ -9,8 +9,8 @@ import astropy.units as u
 from astro_metadata_translator import cache_translation
 from astropy.time import Time, TimeDelta
 
+from translators.cardtranslator import CardTranslator, MissingCardsError
 from translators.focalplane import FILTER_DELIMITER, detector_by_name
-from translators.lsst.cards import CardTranslator, MissingCardsError
 from translators.lsst.ids import (
     SIMULATED_CONTROLLERS,
     detector_exposure_id,
@@ -25,9 +25,23 @@ _SCIENCE_NAMES = frozenset({"skyexp", "object"})
 """IMGTYPE values that mean a science observation."""
 
 
+DETECTOR_CARDS = frozenset(
+    {
+        *("RAFTBAY", "CCDSLOT", "LSST_NUM", "DETSIZE", "FILENAME"),
+        *("CCD_MANU", "CCD_TYPE", "CCD_SERN", "CCDTEMP", "TEMP_SET"),
+        *("CONTNUM", "FIRMWARE", "REBNAME", "RAFTNAME"),
+        *("SEQFILE", "SEQNAME", "SEQCKSUM", "CHECKSUM", "DATASUM"),
+        *("OVERH", "OVERV", "PREH", "DATE", "MJD"),
+    }
+)
+"""Cards that differ between the files of an exposure. No property of an exposure may be
+made from one of them, but for whether DATE is DATE-OBS."""
+
+
 class ExposureTranslator(CardTranslator):
     """What every header of the LSST cameras says of its exposure and detector."""
 
+    detector_cards = DETECTOR_CARDS
     rollover_hours: ClassVar[float] = 12.0
     """When a new observing day begins, hours after midnight TAI."""
 
@@ -39,6 +53,12 @@ class ExposureTranslator(CardTranslator):
         value: str | None = self.card_or(None, "CONTRLLR")
         return value
 
+    def shared_cards(self) -> dict[str, Any]:
+        """Return what the files of an exposure share, and whether DATE is DATE-OBS."""
+        shared = super().shared_cards()
+        shared["DATE"] = self._header.get("DATE") == self._header.get("DATE-OBS")
+        return shared
+
     # Which instrument and exposure.
 
     @cache_translation
@@ -47,7 +67,7 @@ class ExposureTranslator(CardTranslator):
         return self.data().name
 
     @cache_translation
-    def to_telescope(self) -> str:
+    def to_telescope(self) -> str | None:  # type: ignore[override]  # a stand has none
         """Return the telescope's name."""
         return self.data().telescope
 
@@ -57,26 +77,29 @@ class ExposureTranslator(CardTranslator):
         return self.text("OBSID")
 
     @cache_translation
-    def to_exposure_id(self) -> int:
-        """Return the exposure's number; a combined calibration has none."""
+    def to_exposure_id(self) -> int | None:  # type: ignore[override]  # may be none
+        """Return the exposure's number; a combined calibration is no exposure."""
         if "CALIB_ID" in self._header:
-            raise KeyError("CALIB_ID is present: a combined calibration is no exposure")
+            self._used_these_cards("CALIB_ID")
+            return None
         return exposure_id(
             parse_day_obs(self.card("DAYOBS")), int(self.card("SEQNUM")), self.controller
         )
 
     @cache_translation
-    def to_exposure_group(self) -> str:
-        """Return GROUPID, or the exposure id as text."""
+    def to_exposure_group(self) -> str | None:
+        """Return GROUPID, or the exposure id as text; None for what is no exposure."""
         try:
             return self.text("GROUPID")
         except MissingCardsError:
-            return str(self.to_exposure_id())
+            number = self.to_exposure_id()
+            return None if number is None else str(number)
 
     @cache_translation
-    def to_visit_id(self) -> int:
+    def to_visit_id(self) -> int | None:  # type: ignore[override]  # may be none
         """Return the number of the visit that the group makes."""
-        return visit_id(self.to_exposure_group())
+        group = self.to_exposure_group()
+        return None if group is None else visit_id(group)
 
     @cache_translation
     def to_observing_day(self) -> int | None:
@@ -108,13 +131,13 @@ class ExposureTranslator(CardTranslator):
 
     def _lone_counter(self) -> int:
         """Return the counter; where it is 0, which exposures may share, the exposure id."""
-        return self.to_observation_counter() or self.to_exposure_id()
+        return self.to_observation_counter() or self.to_exposure_id() or 0
 
     @cache_translation
     def to_has_simulated_content(self) -> bool:
         """Return whether a simulation flag is set or the controller is a simulated one."""
         for keyword, value in self._header.items():
-            if "SIMULATE" in keyword and value:
+            if "SIMULATE" in keyword and self.is_key_ok(keyword) and value:
                 self._used_these_cards(keyword)
                 return True
         return self.controller in SIMULATED_CONTROLLERS
@@ -230,7 +253,8 @@ class ExposureTranslator(CardTranslator):
     @cache_translation
     def to_detector_exposure_id(self) -> int | None:
         """Return the packed number of the detector image."""
-        return detector_exposure_id(self.to_exposure_id(), self.to_detector_num())
+        exposure = self.to_exposure_id()
+        return None if exposure is None else detector_exposure_id(exposure, self.to_detector_num())
 
     # Conditions.
 

@@ -37,6 +37,7 @@ _PACKED_EPOCH = date(2010, 1, 1)
 _DETECTOR_SPAN = 256
 _SEQ_SPAN = 32_768
 _DAY_SPAN = 16_384
+_CONCATENATED_SPAN = 1000
 
 
 def parse_day_obs(value: object) -> int:
@@ -131,3 +132,23 @@ def detector_exposure_id(exposure: int, detector: int) -> int | None:
     if not 0 <= days.days < _DAY_SPAN:
         return None
     return detector + _DETECTOR_SPAN * (seq_num + _SEQ_SPAN * (days.days + _DAY_SPAN * controller))
+
+
+def concatenated_detector_exposure_id(exposure: int, detector: int) -> int:
+    """Return the number of a detector image as the test stands and the sky simulations count.
+
+    Parameters
+    ----------
+    exposure
+        Exposure id.
+    detector
+        Detector number, 0 to 999.
+
+    Raises
+    ------
+    ValueError
+        The detector number has no room.
+    """
+    if not 0 <= detector < _CONCATENATED_SPAN:
+        raise ValueError(f"detector number {detector} is outside 0 to {_CONCATENATED_SPAN - 1}")
+    return exposure * _CONCATENATED_SPAN + detector

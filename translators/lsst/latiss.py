@@ -9,8 +9,8 @@ import astropy.units as u
 from astro_metadata_translator import cache_translation
 from astropy.coordinates import AltAz, EarthLocation
 
+from translators.cardtranslator import MissingCardsError
 from translators.focalplane import FILTER_DELIMITER
-from translators.lsst.cards import MissingCardsError
 from translators.lsst.pointing import LsstTranslator
 
 _log = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ class LatissTranslator(LsstTranslator):
         return begin < _GROUP_IS_GROUP_SINCE_MJD
 
     @cache_translation
-    def to_exposure_group(self) -> str:
+    def to_exposure_group(self) -> str | None:
         """Return GROUPID, unless it is nothing but the observation type."""
         group = str(self.card_or("", "GROUPID"))
         numbered = "_" in group or (group.upper().startswith("FOCUS") and group.upper() != "FOCUS")

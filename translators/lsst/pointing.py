@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, ClassVar
 
 import astropy.units as u
@@ -11,8 +12,11 @@ from astro_metadata_translator.translators.helpers import (
     tracking_from_degree_headers,
 )
 from astropy.coordinates import ICRS, AltAz, Angle, EarthLocation, SkyCoord
+from astropy.time import Time
+from astropy.utils.exceptions import AstropyWarning
+from erfa import ErfaWarning
 
-from translators.lsst.cards import MissingCardsError
+from translators.cardtranslator import MissingCardsError
 from translators.lsst.exposure import ExposureTranslator
 
 _MIN_ELEVATION_DEG = -5.55
@@ -25,6 +29,18 @@ _TAI_MINUS_UTC_DAYS = 37 / 86_400
 
 PHOSIM_CONTROLLER = "H"
 """Images made by a simulation of the sky; they count as taken at the telescope."""
+
+
+def horizontal(radec: SkyCoord, when: Time, location: EarthLocation | None) -> AltAz:
+    """Return where above the horizon a place of the sky was.
+
+    A simulated night may lie beyond the tables of the Earth's rotation and of leap
+    seconds; the little that this shifts the place is no matter for a warning.
+    """
+    with warnings.catch_warnings():
+        for category in (AstropyWarning, ErfaWarning):
+            warnings.simplefilter("ignore", category=category)
+        return radec.transform_to(AltAz(obstime=when, location=location))
 
 
 class LsstTranslator(ExposureTranslator):

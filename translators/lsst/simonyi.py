@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import ClassVar
 
 from astro_metadata_translator import cache_translation
 from astropy.coordinates import AltAz, EarthLocation
 from astropy.time import Time, TimeDelta
-from astropy.utils.exceptions import AstropyWarning
 
 from translators.lsst.pacific import pacific_offset_hours
-from translators.lsst.pointing import LsstTranslator
+from translators.lsst.pointing import LsstTranslator, horizontal
 
-_SIMONYI = EarthLocation.from_geodetic(lon=-70.749417, lat=-30.244639, height=2663.0)
+SIMONYI = EarthLocation.from_geodetic(lon=-70.749417, lat=-30.244639, height=2663.0)
+"""Where the Simonyi Survey Telescope stands."""
 
 
 class LsstCamTranslator(LsstTranslator):
@@ -23,7 +22,7 @@ class LsstCamTranslator(LsstTranslator):
     data_name = "LSSTCam"
     supported_instrument = "LSSTCam"
 
-    site = _SIMONYI
+    site = SIMONYI
     mounted_since_mjd: ClassVar[float | None] = 60735.0
     """2025-03-01."""
     shipped_month: ClassVar[int | None] = 202405
@@ -76,10 +75,7 @@ class LsstCamSimTranslator(LsstCamTranslator):
         radec = self.to_tracking_radec()
         if radec is None:
             return None
-        with warnings.catch_warnings():
-            # A simulated night may lie beyond the tables of the Earth's rotation.
-            warnings.simplefilter("ignore", category=AstropyWarning)
-            return radec.transform_to(AltAz(obstime=radec.obstime, location=radec.location))
+        return horizontal(radec, self.to_datetime_begin(), self.to_location())
 
 
 class LsstComCamSimTranslator(LsstCamSimTranslator):

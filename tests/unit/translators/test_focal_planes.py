@@ -73,6 +73,46 @@ def area_mm(detector: Detector) -> tuple[float, float, float, float]:
     return x - width / 2, y - height / 2, x + width / 2, y + height / 2
 
 
+def test_science_rafts_and_sensors_stand_on_a_grid() -> None:
+    for detector in detectors("LSSTCam"):
+        if detector.kind is ImageKind.SCIENCE:
+            row, column = int(detector.name[1]), int(detector.name[2])
+            sensor_row, sensor_column = int(detector.name[5]), int(detector.name[6])
+            assert detector.x_mm == 127 * (column - 2) + 42.25 * (sensor_column - 1)
+            assert detector.y_mm == 127 * (row - 2) + 42.25 * (sensor_row - 1)
+            assert detector.id == 9 * SCIENCE_RAFTS.index(f"{row}{column}") + (
+                3 * sensor_row + sensor_column
+            )
+
+
+def test_makers_of_rafts_and_sizes_of_sensors() -> None:
+    makers: dict[str, set[str]] = {}
+    for detector in detectors("LSSTCam"):
+        if detector.kind is ImageKind.SCIENCE:
+            makers.setdefault(detector.physical_type, set()).add(str(detector.raft))
+    assert makers["ITL"] == {"R01", "R02", "R03", "R10", "R20", "R41", "R42", "R43"}
+    assert len(makers["E2V"]) == 13
+    sizes = {
+        (each.kind, each.physical_type, each.width_px, each.height_px)
+        for each in detectors("LSSTCam")
+    }
+    assert sizes == {
+        (ImageKind.SCIENCE, "E2V", 4096, 4004),
+        (ImageKind.SCIENCE, "ITL", 4072, 4000),
+        (ImageKind.GUIDER, "ITL_G", 4072, 4000),
+        (ImageKind.WAVEFRONT, "ITL_WF", 4072, 2000),
+    }
+
+
+def test_corners_are_numbered_after_the_science_sensors() -> None:
+    numbers = {
+        f"{raft}_{sensor}": detector_by_name("LSSTCam", f"{raft}_{sensor}").id
+        for raft in ("R00", "R04", "R40", "R44")
+        for sensor in ("SG0", "SG1", "SW0", "SW1")
+    }
+    assert list(numbers.values()) == list(range(189, 205))
+
+
 def test_no_two_detectors_lie_on_each_other() -> None:
     areas = [(detector.name, area_mm(detector)) for detector in detectors("LSSTCam")]
     for index, (name, (left, bottom, right, top)) in enumerate(areas):
@@ -167,7 +207,7 @@ def test_every_instrument_has_its_translator_and_back() -> None:
 def test_unknown_names_are_said() -> None:
     with pytest.raises(UnknownDetectorError, match="no detector 'R22_S33'"):
         detector_by_name("LSSTCam", "R22_S33")
-    with pytest.raises(InstrumentDataError, match=r"no instrument 'MegaCam'; known are LATISS"):
+    with pytest.raises(InstrumentDataError, match=r"no instrument 'MegaCam'; known are .*LATISS"):
         detectors("MegaCam")
 
 

@@ -267,12 +267,85 @@ def test_unreadable_correction_by_a_person_leaves_the_rules_alone(
     assert fixed(cards)["ROTPA"] == -56.75
 
 
+def test_values_of_rules_mean_what_a_person_reads(own_config: Path) -> None:
+    (own_config / "corrections.yaml").write_text(
+        "rules: [{id: a, reason: x., set: {OBJECT: NO, RUN: 0051, DAY: 2026-03-15, GAIN: 1.5}}]"
+    )
+    header: Cards = {}
+    correct(header, "Toy")
+
+    expected = {"OBJECT": "NO", "RUN": "0051", "DAY": "2026-03-15", "GAIN": 1.5}
+    assert {card: header[card] for card in expected} == expected
+
+
+def test_rule_may_concern_some_detectors_only(own_config: Path) -> None:
+    (own_config / "corrections.yaml").write_text(
+        "rules: [{id: a, reason: x., detectors: [R22_S11, R00_SG0], set: {GAIN: 2.0}}]"
+    )
+    found = []
+    for raft, slot in (("R22", "S11"), ("R22", "S12"), ("R00", "SG0"), (None, "S11")):
+        header: Cards = {"RAFTBAY": raft, "CCDSLOT": slot}
+        found.append(correct(header, "Toy"))
+
+    assert found == [("a",), (), ("a",), ()]
+
+
+@pytest.mark.parametrize(
+    ("cards", "expected"),
+    [
+        ({"T": "2024-01-01T00:00:10.5", "S": 20}, {"B": "2023-12-31T23:59:50.500"}),
+        ({"T": 60000.0, "S": 86_400.0}, {"B": 59999.0}),
+        ({"T": 60000.0, "S": "43200"}, {"B": 59999.5}),
+        ({"T": "soon", "S": 20}, {}),
+        ({"T": "2024-01-01T00:00:10", "S": None}, {}),
+        ({"T": "2024-01-01T00:00:10", "S": 1e300}, {}),
+        ({"S": 20}, {}),
+    ],
+)
+def test_time_is_put_before_another(own_config: Path, cards: Cards, expected: Cards) -> None:
+    (own_config / "corrections.yaml").write_text(
+        "rules: [{id: a, reason: x., earlier: {B: {than: T, by: S}}}]"
+    )
+    header = dict(cards)
+    correct(header, "Toy")
+
+    assert {card: header[card] for card in ("B",) if card in header} == expected
+
+
+def test_rule_about_equal_cards_needs_both(own_config: Path) -> None:
+    (own_config / "corrections.yaml").write_text(
+        "rules: [{id: a, reason: x., equal: [[A, B]], set: {C: 1}}]"
+    )
+
+    assert correct({"A": 1, "B": 1}, "Toy") == ("a",)
+    assert correct({"A": 1, "B": 2}, "Toy") == ()
+    assert correct({"A": None, "B": None}, "Toy") == ()
+    assert correct({}, "Toy") == ()
+
+
+def test_later_rule_counts_and_every_rule_sees_the_original(own_config: Path) -> None:
+    (own_config / "corrections.yaml").write_text(
+        """
+        rules:
+          - {id: one, reason: x., when: {A: [1]}, set: {A: 2, B: 5}}
+          - {id: two, reason: x., when: {A: [1]}, add: {A: 10}}
+          - {id: three, reason: x., when: {A: [2, 11]}, set: {C: 7}}
+        """
+    )
+    header: Cards = {"A": 1}
+
+    assert correct(header, "Toy") == ("two", "one")
+    assert (header["A"], header["B"]) == (11, 5)
+    assert "C" not in header
+    assert correct(header, "Toy", untouchable=frozenset({"A"})) == ()
+
+
 @pytest.mark.parametrize("name", instrument_names())
 def test_every_rule_says_what_was_wrong_and_changes_something(name: str) -> None:
     for rule in rules_of(name):
         assert rule.reason.endswith(".")
         by_value = (rule.set, rule.copy_from, rule.lookup, rule.obs_id_part)
-        assert any((*by_value, rule.strip_prefix, rule.scale, rule.add))
+        assert any((*by_value, rule.strip_prefix, rule.scale, rule.add, rule.earlier))
 
 
 @pytest.fixture

@@ -9,11 +9,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import astropy.units as u
 import pytest
+from astro_metadata_translator import ObservationInfo
+from astro_metadata_translator.properties import PROPERTIES
 from astropy.time import Time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from translators.lsst.cards import MissingCardsError
+from translators.cardtranslator import MissingCardsError
 from translators.lsst.latiss import LatissTranslator
 from translators.lsst.pacific import pacific_offset_hours
 from translators.lsst.pointing import LsstTranslator
@@ -346,8 +348,13 @@ def test_flat_on_the_test_stand(laboratory_header: Cards) -> None:
 
 
 def test_combined_calibration_is_no_exposure(sky_header: Cards) -> None:
-    with pytest.raises(KeyError, match="CALIB_ID"):
-        LsstCamTranslator(sky_header | {"CALIB_ID": "detector=0"}).to_exposure_id()
+    cards = without(sky_header, "GROUPID") | {"CALIB_ID": "detector=0"}
+    translator = LsstCamTranslator(cards)
+
+    assert translator.to_exposure_id() is None
+    assert translator.to_exposure_group() is None
+    assert translator.to_visit_id() is None
+    assert translator.to_detector_exposure_id() is None
 
 
 @pytest.mark.parametrize(
@@ -507,3 +514,67 @@ def test_latiss_science_needs_a_name_and_an_object(latiss_header: Cards) -> None
 def test_latiss_headers_with_misspelt_cards_have_no_end(latiss_header: Cards) -> None:
     assert LatissTranslator(latiss_header).to_altaz_end() is not None
     assert LatissTranslator(latiss_header | {"AELEND": 40.0}).to_altaz_end() is None
+
+
+def test_guider_is_translated_in_part(guider_header: Cards) -> None:
+    subset = {"instrument", "detector_num", "observation_id"}
+
+    info = ObservationInfo(
+        dict(guider_header), translator_class=LsstCamTranslator, subset=subset, required=subset
+    )
+
+    assert (info.instrument, info.detector_num) == ("LSSTCam", 189)
+    assert info.observation_id == "MC_O_20250501_000123"
+    assert info.datetime_begin is None
+    with pytest.raises(KeyError, match="datetime_begin"):
+        ObservationInfo(
+            dict(guider_header),
+            translator_class=LsstCamTranslator,
+            required={"datetime_begin"},
+            quiet=True,
+        )
+
+
+NULLABLE = (
+    *("RA", "DEC", "RASTART", "DECSTART", "ROTPA", "ROTCOORD", "ELSTART", "AZSTART", "AMSTART"),
+    *("ELEND", "AZEND", "TRACKSYS", "RADESYS", "FOCUSZ", "VIGN_MIN", "AIRTEMP", "PRESSURE"),
+    *("HUMIDITY", "OBSGEO-X", "OBSGEO-Y", "OBSGEO-Z", "PROGRAM", "REASON", "OBJECT", "TESTTYPE"),
+)
+
+
+@pytest.mark.parametrize("keyword", NULLABLE)
+def test_null_card_is_like_an_absent_one(sky_header: Cards, keyword: str) -> None:
+    null = ObservationInfo(
+        sky_header | {keyword: None}, translator_class=LsstCamTranslator, quiet=True
+    )
+    absent = ObservationInfo(
+        without(sky_header, keyword), translator_class=LsstCamTranslator, quiet=True
+    )
+
+    assert null.to_simple() == absent.to_simple()
+
+
+def test_header_whose_telemetry_is_null_keeps_what_the_camera_knows(sky_header: Cards) -> None:
+    cards = sky_header | dict.fromkeys(NULLABLE)
+
+    info = ObservationInfo(dict(cards), translator_class=LsstCamTranslator, quiet=True)
+
+    assert (info.exposure_id, info.detector_num) == (2025050100123, 94)
+    assert info.physical_filter == "r_57"
+    for name in ("tracking_radec", "altaz_begin", "boresight_rotation_angle", "temperature"):
+        assert getattr(info, name) is None
+    with pytest.raises(KeyError, match="Error calculating property"):
+        ObservationInfo(dict(cards), translator_class=LsstCamTranslator, pedantic=True)
+
+
+def test_every_property_of_a_whole_header_is_made_also_pedantically(
+    sky_header: Cards, latiss_header: Cards
+) -> None:
+    for cards, translator in (
+        (sky_header, LsstCamTranslator),
+        (latiss_header, LatissTranslator),
+        (sky_header | {"INSTRUME": "ComCam"}, LsstComCamTranslator),
+    ):
+        info = ObservationInfo(dict(cards), translator_class=translator, pedantic=True)
+        missing = {name for name in PROPERTIES if getattr(info, name) is None}
+        assert missing == set(), translator

@@ -33,7 +33,11 @@ def test_entry_point_registers_every_name() -> None:
     names = plugin.load()()
 
     assert names == translator_names()
-    assert names == ["LSSTCam", "LSSTComCam", "LSST_LATISS", "LSSTCamSim", "LSSTComCamSim"]
+    assert names == [
+        *("LSSTCam", "LSSTComCam", "LSST_LATISS", "LSSTCamSim", "LSSTComCamSim"),
+        *("LSST-TS8", "LSST-TS3", "LSST-UCDCam", "LSSTCam-imSim", "LSSTCam-PhoSim"),
+        "ExampleCam",
+    ]
     for translator in TRANSLATORS.values():
         assert MetadataTranslator.translators[str(translator.name)] is translator
 

@@ -1,15 +1,23 @@
-"""How the LSST translators read cards, and how they enter the registry."""
+"""How our translators read cards, and how they enter the registry.
+
+A correction of one exposure by a person is a file `<instrument>-<obs_id>.yaml` of
+cards and values, in a folder of `$METADATA_CORRECTIONS_PATH` or in `corrections/`
+of the instrument's folder; astro-metadata-translator applies the first that it
+finds. The rules of `translators.corrections` then leave the cards alone that stand
+in it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any, ClassVar
 
 from astro_metadata_translator import FitsTranslator, MetadataTranslator
 
 from translators.corrections import correct, manually_corrected
-from translators.instruments import Instrument, instrument
+from translators.instruments import Instrument, corrections_folder, instrument
 from translators.version import distribution_version
 
 
@@ -36,6 +44,22 @@ class CardTranslator(FitsTranslator):
 
     data_name: ClassVar[str]
     """Folder of the instrument's data below `config/instruments`."""
+
+    detector_cards: ClassVar[frozenset[str]] = frozenset()
+    """Cards that differ between the files of an exposure, and from which no property of
+    an exposure is made."""
+
+    identity_needs_tables: ClassVar[bool] = False
+    """Whether times must be converted to tell which image a header is of."""
+
+    def __init__(self, header: Mapping[str, Any], filename: Any = None) -> None:
+        # The base class would make a URI of the name, and refuse names that are none.
+        super().__init__(header)
+        self.filename = None if filename is None else str(filename)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What was translated is remembered by functions that pickle cannot name.
+        return self.__dict__ | {"_translation_cache": {}}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         registry = MetadataTranslator.translators
@@ -67,13 +91,29 @@ class CardTranslator(FitsTranslator):
         filename: str | None = None,  # noqa: ARG003 - astro-metadata-translator's signature
     ) -> bool:
         """Correct the known faults of a header in place; what a person corrected stays."""
-        manual = manually_corrected(instrument, obsid)
+        manual = manually_corrected(instrument, obsid, folders=cls._correction_folders())
         return bool(correct(header, cls.data_name, untouchable=manual))
+
+    def search_paths(self) -> list[str]:
+        """Return where corrections of single exposures are, besides the environment's."""
+        return [str(folder) for folder in self._correction_folders()]
+
+    @classmethod
+    def _correction_folders(cls) -> tuple[Path, ...]:
+        folder = corrections_folder(cls.data_name)
+        return () if folder is None else (folder,)
 
     @classmethod
     def translator_version(cls) -> str:
         """Return the version of the distribution."""
         return distribution_version()
+
+    def shared_cards(self) -> dict[str, Any]:
+        """Return what the files of an exposure share: all that its properties are made from."""
+        shared = dict(self._header)
+        for keyword in self.detector_cards:
+            shared.pop(keyword, None)
+        return shared
 
     def defined(self, keyword: str) -> bool:
         """Tell whether a card is present with a value; an empty string is none."""
