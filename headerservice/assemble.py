@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from daemons.runtime.clock import UtcSeconds
+from headerservice.crosschecks import Verdict, cross_check
 from headerservice.exposure import Exposure, Status
 from headerservice.quality import Method, Quality, Resolved, fixed, missing
 from headerservice.reading import iso_text
 from headerservice.resolve import Resolution
 from headerservice.rules import Definitions, KeywordRule, Value
 from headerservice.sensors import Card, Hdu
-from translators.findings import Finding
+from headerservice.soundness import flaw_of
+from headerservice.wcs import boresight_of, with_wcs
+from translators.findings import Finding, Severity
 
 PRIMARY = "PRIMARY"
 """Name of the first HDU."""
@@ -32,6 +36,8 @@ class Site:
 
     software_version: str
     test_stand: str
+    wcs: bool = False
+    """Whether nominal world coordinates of the sensors are wanted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +55,12 @@ class Header:
     hdus: tuple[Hdu, ...]
     provenance: Mapping[str, Any]
     """Where each value came from and how good it is, as a JSON object."""
+    findings: tuple[Finding, ...] = ()
+    """What was found while it was put together: failed cross-checks, values that cannot be."""
+
+
+_NO_FAILURE = "none"
+"""Value of a list of failed checks that is empty: a text without characters is no value."""
 
 
 def assemble(
@@ -83,6 +95,17 @@ def assemble(
     findings
         What is wrong with the exposure.
     """
+    found = {
+        rule.keyword: _sound(rule.keyword, _value(rule, resolution.keywords))
+        for rule in definitions.rules
+        if rule.compute is None
+    }
+    report = cross_check(
+        definitions.crosschecks,
+        {**found, **resolution.witnesses},
+        resolution.instants,
+        instrument=definitions.instrument,
+    )
     known: dict[str, Value] = {
         "date_utc": iso_text(float(now)),
         "file_name": f"{exposure.obs_id}.fits",
@@ -93,9 +116,16 @@ def assemble(
         "status": status.value,
         "missing_count": len(resolution.missing),
         "stale_count": len(resolution.with_quality(Quality.STALE)),
+        "failed_checks": ",".join(report.failed) or _NO_FAILURE,
+        "failed_check_count": len(report.with_verdict(Verdict.FAILED)),
+        "unmade_check_count": len(report.with_verdict(Verdict.NOT_CHECKED)),
     }
-    values = {rule.keyword: _value(rule, resolution.keywords, known) for rule in definitions.rules}
-    sensors = () if resolution.sensors is None else resolution.sensors.hdus
+    values = {
+        rule.keyword: found[rule.keyword] if rule.compute is None else _computed(rule, known)
+        for rule in definitions.rules
+    }
+    hdus, coordinates, unknown = _sensor_hdus(resolution, values, definitions, site)
+    noticed = (*report.findings, *unknown, *_unsound(found, resolution.keywords))
     return Header(
         obs_id=exposure.obs_id,
         day_obs=day_obs(exposure, resolution, definitions, now),
@@ -103,10 +133,17 @@ def assemble(
         status=status,
         made_at=now,
         missing=resolution.missing,
-        hdus=(Hdu(PRIMARY, tuple(_cards(definitions, values))), *sensors),
-        provenance=_provenance(
-            exposure, resolution, values, known, (*findings, *resolution.findings)
-        ),
+        hdus=(Hdu(PRIMARY, tuple(_cards(definitions, values))), *hdus),
+        provenance={
+            **_provenance(exposure, resolution, values, known),
+            "coordinates": coordinates,
+            "crosschecks": [each.to_json() for each in report.outcomes],
+            "findings": [
+                {"code": each.code, "severity": each.severity.value, "sentence": each.sentence}
+                for each in dict.fromkeys((*findings, *resolution.findings, *noticed))
+            ],
+        },
+        findings=noticed,
     )
 
 
@@ -135,17 +172,64 @@ def _is_day(text: str) -> bool:
     return True
 
 
-def _value(
-    rule: KeywordRule, found: Mapping[str, Resolved], known: Mapping[str, Value]
-) -> Resolved:
-    if rule.fixed is not None:
-        return fixed(rule.fixed)
-    if rule.compute is not None:
-        value = known[rule.compute]
-        if value == "":
-            return missing(f"no {rule.compute} is configured", method=Method.COMPUTED)
-        return fixed(value, Method.COMPUTED)
-    return found[rule.keyword]
+def _value(rule: KeywordRule, found: Mapping[str, Resolved]) -> Resolved:
+    return found[rule.keyword] if rule.fixed is None else fixed(rule.fixed)
+
+
+def _computed(rule: KeywordRule, known: Mapping[str, Value]) -> Resolved:
+    value = known[rule.compute or ""]
+    if value == "":
+        return missing(f"no {rule.compute} is configured", method=Method.COMPUTED)
+    return fixed(value, Method.COMPUTED)
+
+
+def _sound(keyword: str, resolved: Resolved) -> Resolved:
+    """Return a value as it may be written: one that no header can hold is none."""
+    flaw = "" if resolved.value is None else flaw_of(resolved.value)
+    if not flaw:
+        return resolved
+    return replace(
+        resolved, value=None, quality=Quality.INVALID, reason=f"{keyword} is {flaw}", seen=None
+    )
+
+
+def _unsound(found: Mapping[str, Resolved], before: Mapping[str, Resolved]) -> list[Finding]:
+    return [
+        Finding("header.impossible_value", Severity.ERROR, f"{each.reason}: it is not written")
+        for keyword, each in found.items()
+        if keyword in before and before[keyword].good and not each.good
+    ]
+
+
+def _sensor_hdus(
+    resolution: Resolution, values: Mapping[str, Resolved], definitions: Definitions, site: Site
+) -> tuple[tuple[Hdu, ...], str, tuple[Finding, ...]]:
+    """Return the headers of the sensors, what was done about coordinates, and what is wrong."""
+    table = resolution.sensors
+    if table is None:
+        return (), "there are no sensors", ()
+    table = replace(table, hdus=tuple(_sound_hdu(hdu) for hdu in table.hdus))
+    if not site.wcs or definitions.wcs is None:
+        reason = "not asked for" if not site.wcs else "none are defined for the instrument"
+        return table.hdus, reason, ()
+    boresight = boresight_of(definitions.wcs, values)
+    if isinstance(boresight, str):
+        return table.hdus, boresight, ()
+    hdus, findings = with_wcs(table, definitions.wcs, boresight, instrument=definitions.instrument)
+    return hdus, "nominal", findings
+
+
+def _sound_hdu(hdu: Hdu) -> Hdu:
+    """Return a header without values that no header can hold; mostly the same object."""
+    if not any(card.value is not None and flaw_of(card.value) for card in hdu.cards):
+        return hdu
+    return replace(
+        hdu,
+        cards=tuple(
+            card._replace(value=None) if card.value is not None and flaw_of(card.value) else card
+            for card in hdu.cards
+        ),
+    )
 
 
 def _cards(definitions: Definitions, values: Mapping[str, Resolved]) -> list[Card]:
@@ -162,7 +246,6 @@ def _provenance(
     resolution: Resolution,
     values: Mapping[str, Resolved],
     known: Mapping[str, Value],
-    findings: tuple[Finding, ...],
 ) -> dict[str, Any]:
     sensors = resolution.sensors
     return {
@@ -176,6 +259,7 @@ def _provenance(
         "image_type": resolution.image_type,
         "missing": list(resolution.missing),
         "keywords": {name: _told(each) for name, each in values.items()},
+        "witnesses": {name: _witnessed(each) for name, each in resolution.witnesses.items()},
         "sensors": {
             "count": 0 if sensors is None else len(sensors.names),
             "problems": [
@@ -188,10 +272,6 @@ def _provenance(
                 for each in (() if sensors is None else sensors.problems)
             ],
         },
-        "findings": [
-            {"code": each.code, "severity": each.severity.value, "sentence": each.sentence}
-            for each in findings
-        ],
     }
 
 
@@ -206,5 +286,14 @@ def _told(resolved: Resolved) -> dict[str, Any]:
     if resolved.reason:
         told["reason"] = resolved.reason
     if resolved.seen is not None:
-        told["seen"] = resolved.seen
+        told["seen"] = _json_value(resolved.seen)
     return told
+
+
+def _witnessed(resolved: Resolved) -> dict[str, Any]:
+    return {**_told(resolved), "value": _json_value(resolved.value)}
+
+
+def _json_value(value: Value | None) -> Value | None:
+    """Return a value as JSON can hold it: what is no finite number as a text."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,18 +1,21 @@
 """The form of a keyword definition file, `config/instruments/<instrument>/keywords.yaml`.
 
-These models say what a person may write; `headerservice.rules` turns them into
-what the service works with.
+These models say what a person may write, once the files that a file extends are laid
+below it (`headerservice.layers`); `headerservice.rules` is what the service works with.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
 
 from daemons.bus import Topic
 from daemons.runtime.settings import SectionModel
+from headerservice.crosschecks_data import CrossChecks
+from headerservice.wcs_data import NominalWcs
 
 InstantName = Literal["start_of_integration", "start_of_readout", "end", "over_exposure"]
 """When a value is wanted; `over_exposure` is from start of integration to start of readout."""
@@ -30,11 +33,16 @@ Computation = Literal[
     "status",
     "missing_count",
     "stale_count",
+    "failed_checks",
+    "failed_check_count",
+    "unmade_check_count",
 ]
 """What the service itself knows."""
 
 _TOPIC = re.compile(r"([A-Za-z0-9_]+)(?::(\d+))?\.([A-Za-z0-9_]+)")
-_KEYWORD = re.compile(r"[A-Z0-9_-]{1,8}|HIERARCH [A-Z0-9_ -]{1,60}")
+_ALIAS = re.compile(r"[a-z][a-z0-9_]*")
+_COMPONENT = re.compile(r"([A-Z][A-Za-z0-9_]*)(?::(\d+))?")
+_KEYWORD = re.compile(r"[A-Z0-9_-]{1,8}|HIERARCH [A-Z0-9_ -]{1,40}")
 COMMENT_LENGTH = 45
 """Longest comment, in characters: it must fit a card beside a number and its unit."""
 
@@ -81,6 +89,44 @@ def parse_source(value: Any) -> Any:
     return SourceName(parse_topic(topic), field)
 
 
+@dataclass(frozen=True, slots=True)
+class ComponentName:
+    """A component of the control bus, with its index."""
+
+    name: str
+    index: int = 0
+
+
+def parse_component(value: Any) -> Any:
+    """Return `Component[:index]` as name and index.
+
+    Raises
+    ------
+    ValueError
+        It is of another form.
+    """
+    if isinstance(value, ComponentName):
+        return value
+    match = _COMPONENT.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"{value!r} is not of the form Component[:index]")
+    return ComponentName(match[1], int(match[2] or 0))
+
+
+def _parse_alias(value: Any) -> Any:
+    if not isinstance(value, str) or not _ALIAS.fullmatch(value):
+        raise ValueError(f"{value!r} is no name for a component: a-z, 0-9 and _, as in `camera`")
+    return value
+
+
+def _optional_topic(value: Any) -> Any:
+    return None if value is None else parse_topic(value)
+
+
+def _optional_source(value: Any) -> Any:
+    return None if value is None else parse_source(value)
+
+
 def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
@@ -95,6 +141,10 @@ def _parse_keyword(value: Any) -> Any:
 
 TopicText = Annotated[Topic, BeforeValidator(parse_topic, json_schema_input_type=str)]
 SourceText = Annotated[SourceName, BeforeValidator(parse_source, json_schema_input_type=str)]
+ComponentText = Annotated[
+    ComponentName, BeforeValidator(parse_component, json_schema_input_type=str)
+]
+AliasText = Annotated[str, BeforeValidator(_parse_alias)]
 KeywordText = Annotated[str, BeforeValidator(_parse_keyword)]
 CommentText = Annotated[str, Field(min_length=1, max_length=COMMENT_LENGTH, pattern=r"^[ -~]+$")]
 Number = int | float
@@ -157,8 +207,8 @@ class KeywordEntry(SectionModel):
     """How a time in TAI seconds is written."""
     interpolate: Literal["step", "linear", "angular"] = "step"
     """How the value between two samples is found."""
-    pick: Literal["latest", "min", "max"] | None = None
-    """Which value of the whole exposure is wanted."""
+    pick: Literal["latest", "min", "max", "mean"] | None = None
+    """Which value of the whole exposure is wanted; a mean is one over time."""
     time: str | None = None
     """Field with the time of this value, if another than the topic's."""
     max_age_s: PositiveFloat | None = None
@@ -205,8 +255,30 @@ def _contradictions(entry: KeywordEntry) -> list[str]:
             "`iso_tai` gives a `str`, `mjd_tai` a `float`",
         ),
         (entry.decimals is not None and not numeric, "`decimals` is for a `float`"),
+        (
+            entry.pick == "mean" and not (numeric and entry.form is None),
+            "only a `float` has a `mean`",
+        ),
+        (_upside_down(entry.range), "the lowest value of `range` comes first"),
+        (
+            entry.value is not None and not _is_of_type(entry.value, entry.type),
+            f"`value` is no {entry.type}",
+        ),
     )
     return [text for wrong, text in checks if wrong]
+
+
+def _upside_down(limits: tuple[float | None, float | None] | None) -> bool:
+    low, high = limits or (None, None)
+    return low is not None and high is not None and low > high
+
+
+def _is_of_type(value: object, kind: ValueType) -> bool:
+    if kind == "str":
+        return isinstance(value, str)
+    if kind == "bool" or isinstance(value, bool):
+        return kind == "bool" and isinstance(value, bool)
+    return isinstance(value, int if kind == "int" else (int, float))
 
 
 class Section(SectionModel):
@@ -219,7 +291,7 @@ class Section(SectionModel):
 
 
 class SensorEntry(SectionModel):
-    """One keyword of every sensor: exactly one of `field` and `compute`."""
+    """One keyword of every sensor: exactly one of `field`, `from` and `compute`."""
 
     keyword: KeywordText
     """FITS keyword."""
@@ -229,6 +301,12 @@ class SensorEntry(SectionModel):
     """What it is."""
     field: str | None = None
     """Field with a value for each sensor: an array, or texts joined by colons."""
+    source: Annotated[
+        SourceName | None, BeforeValidator(_optional_source, json_schema_input_type=str)
+    ] = Field(default=None, alias="from")
+    """The same of another event of the exposure, which names its sensors itself."""
+    names_field: str | None = None
+    """Field of that event with the names of its sensors; by default as for all."""
     compute: Literal["detector_size"] | None = None
     """A value that follows from another field."""
     required: bool = False
@@ -237,11 +315,18 @@ class SensorEntry(SectionModel):
     """Unit."""
     range: tuple[float | None, float | None] | None = None
     """Lowest and highest value that can be true."""
+    unset: tuple[Number | str, ...] = ()
+    """Values that mean "not filled in"."""
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
-        if (self.field is None) == (self.compute is None):
-            raise ValueError("give exactly one of `field` and `compute`")
+        origins = (self.field, self.source, self.compute)
+        if sum(origin is not None for origin in origins) != 1:
+            raise ValueError("give exactly one of `field`, `from` and `compute`")
+        if self.names_field is not None and self.source is None:
+            raise ValueError("`names_field` goes with `from`")
+        if _upside_down(self.range):
+            raise ValueError("the lowest value of `range` comes first")
         return self
 
 
@@ -278,16 +363,19 @@ class ExposureEvents(SectionModel):
     """Field with the name of the image, in all of them."""
     start: TopicText
     """Opens the exposure."""
-    readout: TopicText
-    """The readout begins."""
+    readout: Annotated[
+        Topic | None, BeforeValidator(_optional_topic, json_schema_input_type=str)
+    ] = None
+    """The readout begins; none where `end` says so."""
     end: TopicText
     """Everything about the exposure has been said."""
     also: tuple[TopicText, ...] = ()
     """Others that carry the name of the image."""
     exposure_time_field: str
     """Field of `start` with the exposure time, seconds."""
-    timeout_field: str
-    """Field of `start` with the longest time until `end` besides the exposure time, seconds."""
+    timeout_field: str | None = None
+    """Field of `start` with the longest time until `end` besides the exposure time, seconds;
+    none: the camera does not say."""
     date_field: str
     """Field with the observing day, YYYYMMDD."""
     image_type_keyword: str
@@ -303,6 +391,12 @@ class TopicTime(SectionModel):
     """What that field counts: seconds TAI, seconds UTC, or milliseconds UTC."""
     expires: str | None = None
     """Field with the time until which the message is true, in the same scale."""
+    array_step_s: PositiveFloat | None = None
+    """The arrays of a message are samples so far apart, seconds; the first is of the message's
+    time."""
+    stream: bool = False
+    """True for an event that is sent as often as telemetry: it is sampled like telemetry, and the
+    journal does not keep each of its messages."""
     max_age_s: PositiveFloat | None = None
     """How old a message may be at the instant; none: it never grows old."""
 
@@ -314,6 +408,9 @@ class KeywordFile(SectionModel):
     """Version of this form."""
     instrument: str
     """Butler name of the instrument."""
+    components: dict[AliasText, ComponentText] = Field(default_factory=dict)
+    """Components by the names that the sources use, such as `camera: MTCamera`, so that several
+    instruments can share a file."""
     exposure: ExposureEvents
     """The events of an exposure."""
     instants: dict[
@@ -330,3 +427,9 @@ class KeywordFile(SectionModel):
     """The primary header."""
     sensors: Sensors | None = None
     """The headers of the sensors."""
+    wcs: NominalWcs | None = None
+    """What the nominal world coordinates of the sensors are computed from."""
+    witnesses: tuple[KeywordEntry, ...] = ()
+    """Values that are read for the cross-checks only; they are not written."""
+    crosschecks: CrossChecks | None = None
+    """Which values are compared with each other before a header goes out."""

@@ -16,7 +16,6 @@ clock that does not step.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -278,9 +277,9 @@ def _deadline(fields: Mapping[str, Any], *, plan: EventPlan, timing: Timing, now
 
 
 def _duration(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:  # noqa: PLR0124 - NaN
         return 0.0
-    return min(max(float(value), 0.0), LONGEST_EXPOSURE_S)
+    return float(min(max(value, 0.0), LONGEST_EXPOSURE_S))
 
 
 def _repeated(
@@ -308,7 +307,8 @@ def _unexpected(exposure: Exposure, role: Role, plan: EventPlan) -> tuple[Findin
             "known"
         )
         return (Finding("exposure.no_start", Severity.WARNING, sentence),)
-    if role is Role.END and not exposure.has(plan, Role.READOUT):
+    told = Role.READOUT in plan.roles.values()
+    if role is Role.END and told and not exposure.has(plan, Role.READOUT):
         sentence = f"{exposure.obs_id} ended without a start of readout"
         return (Finding("exposure.no_readout", Severity.INFO, sentence),)
     return ()

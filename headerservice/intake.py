@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
 
@@ -14,12 +15,16 @@ from headerservice.gaps import GapWatch
 from headerservice.metrics import Metrics
 from headerservice.rules import Definitions, Role
 from headerservice.series import SampleStore
+from headerservice.soundness import number_of
 from headerservice.supervisor import Supervisor
 from headerservice.worker import Desk
 from translators.findings import Finding, Severity
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 """What an image may be called: it becomes a part of object keys and URLs."""
+
+_AT_A_TIME = 50
+"""Samples that are taken before others get their turn: a millisecond or two."""
 
 _log = structlog.get_logger(__name__)
 
@@ -101,18 +106,24 @@ class Intake:
         async with self._bus.subscribe(topics, history=False, since=start) as subscription:
             await subscription.ready()
             ready()
+            count, turn = self._metrics.messages.labels("telemetry").inc, 0
             async for delivery in subscription:
-                self._metrics.messages.labels("telemetry").inc()
+                count()
                 try:
                     self._remember(delivery.message)
                 except Exception as error:  # noqa: BLE001 - one message must not stop the others
                     self._unusable(delivery.message, error)
                 await delivery.ack()
+                turn += 1
+                if turn % _AT_A_TIME == 0:
+                    await asyncio.sleep(0)  # what waits already is handed over without a pause
         raise HeaderServiceError("the control bus was closed under the header service")
 
     def _remember(self, message: ControlMessage) -> None:
         """Keep a message for sampling."""
-        self._metrics.count_findings(self._samples.insert(message))
+        findings = self._samples.insert(message)
+        if findings:
+            self._metrics.count_findings(findings)
         if not message.historical:
             lost = self._gaps.heard(message, now=self._desk.clock.monotonic())
             if lost:
@@ -177,9 +188,8 @@ class Intake:
             return False
         plan = self._definitions.events
         lasted = sum(
-            float(value)
+            number_of(message.fields.get(field)) or 0.0
             for field in (plan.exposure_time_field, plan.timeout_field)
-            if isinstance(value := message.fields.get(field), (int, float))
         )
         age = self._desk.clock.tai() - message.sent
         if age <= lasted + self._supervisor.settings.deadline_margin_s:

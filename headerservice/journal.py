@@ -8,10 +8,12 @@ far, and every header with what remains to be done for it.
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
+from urllib.parse import quote
 
 import structlog
 
@@ -60,6 +62,32 @@ class Journal:
                 f"the journal cannot be used: {error}; move it away and start again, headers that "
                 "were not stored yet are in it"
             ) from error
+
+    @classmethod
+    def read_only(cls, path: Path) -> Self:
+        """Return a journal that is only read, also while its service has it.
+
+        Raises
+        ------
+        JournalError
+            There is none, it is damaged, or of another version.
+        """
+        journal = cls.__new__(cls)
+        uri = f"file:{quote(str(path.absolute()))}?mode=ro"
+        try:
+            journal._database = sqlite3.connect(uri, uri=True, isolation_level=None)  # noqa: SLF001 - our own
+            (version,) = journal._database.execute("PRAGMA user_version").fetchone()  # noqa: SLF001 - as above
+        except sqlite3.Error as error:
+            raise JournalError(
+                f"the journal {path} cannot be read ({error}): look at `state_directory`"
+            ) from error
+        if version != len(MIGRATIONS):
+            journal.close()
+            raise JournalError(
+                f"the journal {path} has version {version}, this program reads {len(MIGRATIONS)}: "
+                "start the service of this version once"
+            )
+        return journal
 
     def close(self) -> None:
         """Close the file."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import re
 import time
 from collections import deque
@@ -18,7 +19,7 @@ from dataclasses import dataclass, field, replace
 import structlog
 
 from daemons.bus import ControlBus, EventStream, Topic
-from daemons.events import HeaderAvailable, new_event
+from daemons.events import HeaderAvailable, HeaderFinding, new_event
 from daemons.runtime.errors import ArrieroError
 from daemons.runtime.health import HealthBoard
 from daemons.runtime.retry import Backoff
@@ -36,6 +37,8 @@ JSON_TYPE = "application/json"
 
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _STORING = Todo.STORE | Todo.PROVENANCE
+_FINDINGS_MAX = 50
+"""Findings that an announcement names; all of them are in the provenance."""
 _PARALLEL = 8
 """Headers that are stored or announced at the same time."""
 
@@ -407,6 +410,7 @@ class Publisher:
             sha256=header.sha256,
             mime_type=YAML_TYPE,
             missing=header.missing,
+            findings=_findings_of(header),
         )
         await self._stream.publish(
             new_event(
@@ -416,6 +420,15 @@ class Publisher:
             )
         )
         return header
+
+
+def _findings_of(header: StoredHeader) -> tuple[HeaderFinding, ...]:
+    """Return what is wrong with a header, as its provenance says; a long list is cut."""
+    try:
+        told = json.loads(header.provenance).get("findings", [])
+        return tuple(HeaderFinding.model_validate(each) for each in told[:_FINDINGS_MAX])
+    except (ValueError, AttributeError, TypeError):  # of an older version
+        return ()
 
 
 def todo_of(status: Status) -> Todo:

@@ -11,9 +11,11 @@ from headerservice.rules import Value
 
 
 class Quality(StrEnum):
-    """Whether a value may stand in a header. Only `GOOD` ones do."""
+    """Whether a value may stand in a header. Only `GOOD` and `BRIDGED` ones do."""
 
     GOOD = "good"
+    BRIDGED = "interpolated_over_gap"
+    """It stands, but samples are missing around the instant or during the exposure."""
     STALE = "stale"
     """The newest sample was too old at the instant, or had expired."""
     OUT_OF_RANGE = "out_of_range"
@@ -30,13 +32,15 @@ class Quality(StrEnum):
 
 _RANK = {
     Quality.GOOD: 0,
-    Quality.NOT_APPLICABLE: 1,
-    Quality.STALE: 2,
-    Quality.OUT_OF_RANGE: 3,
-    Quality.DEFAULT: 4,
-    Quality.INVALID: 5,
-    Quality.MISSING: 6,
+    Quality.BRIDGED: 1,
+    Quality.NOT_APPLICABLE: 2,
+    Quality.STALE: 3,
+    Quality.OUT_OF_RANGE: 4,
+    Quality.DEFAULT: 5,
+    Quality.INVALID: 6,
+    Quality.MISSING: 7,
 }
+_STANDING = frozenset({Quality.GOOD, Quality.BRIDGED})
 
 
 class Method(StrEnum):
@@ -54,6 +58,8 @@ class Method(StrEnum):
     """The nearest sample, because the other side is missing."""
     PICKED = "picked"
     """Out of all samples of the exposure."""
+    MEAN = "mean"
+    """Over the time of the exposure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +74,7 @@ class Reading:
     @property
     def good(self) -> bool:
         """True when it is a value."""
-        return self.quality is Quality.GOOD
+        return self.quality in _STANDING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,11 +82,11 @@ class Resolved:
     """The value of a keyword for one exposure, and its provenance."""
 
     value: Value | None
-    """None unless the quality is `GOOD`."""
+    """None unless it may stand in a header."""
     quality: Quality
     method: Method
     reason: str = ""
-    """What is wrong, as a sentence; empty for a good value."""
+    """What is wrong, as a sentence; empty where nothing is."""
     seen: Value | None = None
     """The value that was refused, where there was one."""
     source: str = ""
@@ -95,7 +101,7 @@ class Resolved:
     @property
     def good(self) -> bool:
         """True when the value may stand in a header."""
-        return self.quality is Quality.GOOD
+        return self.quality in _STANDING
 
     def better_than(self, other: Resolved) -> bool:
         """Return whether this is of a better quality than another."""

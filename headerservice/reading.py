@@ -11,6 +11,7 @@ from typing import Any
 
 from headerservice.quality import Quality, Reading
 from headerservice.rules import Gate, ReadingRule, Value
+from headerservice.soundness import flaw_of, number_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MJD_OF_EPOCH = 40587.0
@@ -63,6 +64,9 @@ def finish(rule: ReadingRule, raw: Value) -> Reading:
             value = round(value, rule.decimals) + 0.0
     if isinstance(value, str):
         return Reading(_printable(value), Quality.GOOD)
+    flaw = flaw_of(value)
+    if flaw:
+        return Reading(None, Quality.INVALID, f"in the unit of the header it is {flaw}")
     low, high = rule.range
     if (low is not None and value < low) or (high is not None and value > high):
         return Reading(value, Quality.OUT_OF_RANGE, f"{value!r} is outside {_interval(low, high)}")
@@ -202,8 +206,9 @@ def _gate_reason(gate: Gate, fields: Mapping[str, Any]) -> str:
         return f"{gate.field} is {value!r}"
     if gate.minimum is None and gate.maximum is None:
         return ""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
-        return f"{gate.field} is {value!r}"
+    value = number_of(value)
+    if value is None:
+        return f"{gate.field} is {fields.get(gate.field)!r}"
     if gate.minimum is not None and value < gate.minimum:
         return f"{gate.field} is {value!r}, below {gate.minimum:g}"
     if gate.maximum is not None and value > gate.maximum:

@@ -9,44 +9,70 @@ mapping, which a test proves for any header.
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from threading import Lock
+from typing import Any
 
+from headerservice.fits_text import END, card_lines
 from headerservice.rules import Value
 from headerservice.sensors import Card, Hdu
-
-if TYPE_CHECKING:
-    from astropy.io import fits
 
 YAML_TYPE = "text/yaml"
 """Media type of the YAML, as largeFileObjectAvailable and HTTP name it."""
 
-_CARD_LENGTH = 80
-_VALUE_END = 30
-"""Column at which a value of fixed format ends."""
+_KEPT = 512
+"""Headers of sensors whose YAML is kept: they stay the same objects for a whole night."""
 
 
 def to_yaml(hdus: Iterable[Hdu]) -> bytes:
     """Return headers as YAML."""
     first, *others = hdus
-    return (_hdu_yaml(first) + _others_yaml(tuple(others))).encode("ascii")
+    return (_hdu_yaml(first) + "".join(_sensors.text(hdu) for hdu in others)).encode("ascii")
 
 
-@lru_cache(maxsize=4)
-def _others_yaml(hdus: tuple[Hdu, ...]) -> str:
-    """Return the YAML of the sensors: they stay the same for a whole night."""
-    return "".join(_hdu_yaml(hdu) for hdu in hdus)
+class _Kept:
+    """The YAML of headers that were written before.
+
+    They are known by identity: equal headers need not be the same, as 1, 1.0 and True are not.
+    """
+
+    def __init__(self) -> None:
+        self._texts: OrderedDict[int, tuple[Hdu, str]] = OrderedDict()
+        self._lock = Lock()
+
+    def text(self, hdu: Hdu) -> str:
+        """Return the YAML of a header."""
+        known = self._texts.get(id(hdu))
+        if known is not None and known[0] is hdu:
+            return known[1]
+        text = _hdu_yaml(hdu)
+        with self._lock:
+            self._texts[id(hdu)] = (hdu, text)
+            if len(self._texts) > _KEPT:
+                self._texts.popitem(last=False)
+        return text
+
+
+_sensors = _Kept()
 
 
 def _hdu_yaml(hdu: Hdu) -> str:
     cards = "".join(
-        f"- keyword: {json.dumps(card.keyword)}\n"
-        f"  value: {_scalar(card.value)}\n"
-        f"  comment: {json.dumps(card.comment)}\n"
-        for card in hdu.cards
+        f"{_before(card.keyword)}{_scalar(card.value)}{_behind(card.comment)}" for card in hdu.cards
     )
     return f"{json.dumps(hdu.name)}:\n{cards}" if cards else f"{json.dumps(hdu.name)}: []\n"
+
+
+@lru_cache(maxsize=1024)
+def _before(keyword: str) -> str:
+    return f"- keyword: {json.dumps(keyword)}\n  value: "
+
+
+@lru_cache(maxsize=1024)
+def _behind(comment: str) -> str:
+    return f"\n  comment: {json.dumps(comment)}\n"
 
 
 def _scalar(value: Value | None) -> str:
@@ -87,32 +113,11 @@ def to_fits_text(hdus: Iterable[Hdu]) -> bytes:
     A long text goes on in CONTINUE cards. An EXTNAME stands before the cards of
     each header but the first.
     """
-    texts = [
-        _fits_header(hdu, named=number > 0).tostring(sep="\n", endcard=True, padding=False)
-        for number, hdu in enumerate(hdus)
-    ]
-    return ("\n".join(texts) + "\n").encode("ascii")
-
-
-def _fits_header(hdu: Hdu, *, named: bool) -> fits.Header:
-    from astropy.io import fits  # noqa: PLC0415 - half a second that the service does not need to start
-
-    cards = [Card("EXTNAME", hdu.name, "name of this HDU"), *hdu.cards] if named else hdu.cards
-    header = fits.Header()
-    for card in cards:
-        header.append(_fits_card(card), end=True, bottom=True)
-    return header
-
-
-def _fits_card(card: Card) -> fits.Card:
-    """Return a card with as much of its comment as fits."""
-    from astropy.io import fits  # noqa: PLC0415 - as above
-
-    if card.keyword == "COMMENT":
-        return fits.Card("COMMENT", card.value)
-    value = fits.card.UNDEFINED if card.value is None else card.value
-    bare = str(fits.Card(card.keyword, value)).rstrip() + (" " if card.value is None else "")
-    if len(bare) > _CARD_LENGTH:
-        return fits.Card(card.keyword, value, card.comment)  # goes on in CONTINUE cards
-    begin = len(bare) if bare.startswith("HIERARCH") else max(len(bare), _VALUE_END)
-    return fits.Card(card.keyword, value, card.comment[: max(0, _CARD_LENGTH - begin - len(" / "))])
+    lines: list[str] = []
+    for number, hdu in enumerate(hdus):
+        if number:
+            lines += card_lines(Card("EXTNAME", hdu.name, "name of this HDU"))
+        for card in hdu.cards:
+            lines += card_lines(card)
+        lines.append(END)
+    return ("\n".join(lines) + "\n").encode("ascii")

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 from daemons.bus import ControlMessage, Topic
 from headerservice.definitions import InstantName
+from headerservice.keyword_findings import keyword_findings
 from headerservice.quality import Method, Quality, Resolved, missing
 from headerservice.reading import read_and_finish
-from headerservice.rules import Definitions, KeywordRule, Role, Source
+from headerservice.rules import Definitions, KeywordRule, Role, SensorPlan, Source
 from headerservice.sampling import sample_at, sample_over
 from headerservice.sensors import SensorTable, build_table
 from headerservice.series import Sample, SampleStore
+from headerservice.soundness import number_of
 from translators.findings import Finding, Severity
 
 OWN_EVENT_S = 120.0
@@ -46,6 +47,8 @@ class Resolution:
     waits_for: frozenset[Topic]
     """Topics of which a message could make it better."""
     findings: tuple[Finding, ...]
+    witnesses: Mapping[str, Resolved] = field(default_factory=dict)
+    """Values for the cross-checks only."""
 
     def with_quality(self, quality: Quality) -> tuple[str, ...]:
         """Return the keywords of one quality, in header order."""
@@ -75,7 +78,7 @@ class Resolver:
         self._samples = samples
         roles = definitions.events.roles
         self._order = tuple(topic for role in Role for topic in roles if roles[topic] is role)
-        self._tables: dict[tuple[float, int, int], SensorTable | None] = {}
+        self._tables: dict[tuple[Any, ...], SensorTable | None] = {}
 
     def resolve(
         self, messages: Mapping[Topic, ControlMessage], sampled: Mapping[str, Resolved]
@@ -95,7 +98,7 @@ class Resolver:
         plan = self._definitions.events
         kind = found.get(plan.image_type_keyword)
         image_type = str(kind.value) if kind is not None and kind.good else None
-        sensors, no_sensors = self._sensors(instants)
+        sensors, no_sensors = self._sensors(instants, messages)
         required = [rule for rule in rules if rule.is_required(image_type)]
         absent = [rule.keyword for rule in required if not found[rule.keyword].good]
         return Resolution(
@@ -108,14 +111,19 @@ class Resolver:
             and not no_sensors
             and all(found[rule.keyword].settled for rule in required),
             waits_for=self._waits_for(rules, required, found, no_sensors=no_sensors),
-            findings=findings,
+            findings=(*findings, *keyword_findings(found, {rule.keyword for rule in required})),
+            witnesses={
+                rule.keyword: self._value(rule, messages, instants, sampled)
+                for rule in self._definitions.witnesses
+            },
         )
 
     def sampled(self, resolution: Resolution) -> dict[str, Resolved]:
         """Return the values that come from samples, which may be forgotten before the end."""
+        known = {**resolution.keywords, **resolution.witnesses}
         return {
-            rule.keyword: resolution.keywords[rule.keyword]
-            for rule in self._definitions.rules
+            rule.keyword: known[rule.keyword]
+            for rule in (*self._definitions.rules, *self._definitions.witnesses)
             if any(source.role is None for source in rule.sources)
         }
 
@@ -130,13 +138,20 @@ class Resolver:
                 message = messages.get(source.topic)
                 if message is None:
                     continue
-                instant, finding = _instant(message, source, own=_OWN.get(name) is source.role)
+                instant, finding = _instant(message, source, own=self._tells(name) is source.role)
                 if finding is not None:
                     findings.append(finding)
                 if instant is not None:
                     known[name] = instant
                     break
         return MappingProxyType(known), tuple(findings)
+
+    def _tells(self, name: InstantName) -> Role | None:
+        """Return the event that comes at an instant; the end, where the readout has none."""
+        role = _OWN.get(name)
+        if role is Role.READOUT and role not in self._definitions.events.roles.values():
+            return Role.END
+        return role
 
     def _value(
         self,
@@ -146,7 +161,8 @@ class Resolver:
         sampled: Mapping[str, Resolved],
     ) -> Resolved:
         before = sampled.get(rule.keyword)
-        if before is not None and before.good and before.settled and rule.pick is None:
+        whole = before is not None and before.quality is Quality.GOOD and before.settled
+        if before is not None and whole and rule.pick is None:
             return before
         best: Resolved | None = None
         for source in rule.sources:
@@ -211,7 +227,9 @@ class Resolver:
             time=float(message.sent),
         )
 
-    def _sensors(self, instants: Mapping[InstantName, float]) -> tuple[SensorTable | None, bool]:
+    def _sensors(
+        self, instants: Mapping[InstantName, float], messages: Mapping[Topic, ControlMessage]
+    ) -> tuple[SensorTable | None, bool]:
         """Return the sensors, and whether they are still missing."""
         plan = self._definitions.sensors
         if plan is None:
@@ -219,20 +237,25 @@ class Resolver:
         series = self._samples.series(plan.source.topic, plan.source.dating)
         instant = instants.get(plan.at)
         sample = series.before(instant) if series is not None and instant is not None else None
-        table = None if sample is None else self._table(sample)
+        table = None if sample is None else self._table(plan, sample, messages)
         needed = any(rule.required for rule in plan.rules)
         return table, table is None and needed
 
-    def _table(self, sample: Sample) -> SensorTable | None:
-        """Return the table of an event; the same one serves all exposures until the next event."""
-        plan = self._definitions.sensors
-        if plan is None:
-            return None
-        if sample.mark not in self._tables:
+    def _table(
+        self, plan: SensorPlan, sample: Sample, messages: Mapping[Topic, ControlMessage]
+    ) -> SensorTable | None:
+        """Return the table of an event.
+
+        Where nothing else goes into it, the same one serves all exposures until the next event.
+        """
+        others = {topic: messages[topic] for topic in plan.events if topic in messages}
+        marks = (sample.mark, *(float(each.sent) for each in others.values()))
+        if marks not in self._tables:
             while len(self._tables) > 1:
                 self._tables.pop(next(iter(self._tables)))
-            self._tables[sample.mark] = build_table(plan, sample.fields)
-        return self._tables[sample.mark]
+            events = {topic: message.fields for topic, message in others.items()}
+            self._tables[marks] = build_table(plan, sample.fields, events)
+        return self._tables[marks]
 
     def _missing_of_sensors(self, table: SensorTable | None) -> Iterator[str]:
         plan = self._definitions.sensors
@@ -291,7 +314,5 @@ def _instant(
 
 
 def _seconds(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    number = float(value)
-    return number if math.isfinite(number) and number > 0 else None
+    number = number_of(value)
+    return number if number is not None and number > 0 else None

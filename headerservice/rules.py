@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from pathlib import Path
 from types import MappingProxyType
 
 from daemons.bus import Topic
+from headerservice.crosschecks_data import CrossChecks
 from headerservice.definitions import Computation, InstantName, ValueType
+from headerservice.wcs_data import NominalWcs
 
 Value = str | int | float | bool
 """A header value that exists."""
@@ -43,6 +45,10 @@ class Dating:
     """`tai`, `utc` (seconds) or `utc_ms` (milliseconds)."""
     expires_field: str | None = None
     max_age_s: float | None = None
+    array_step_s: float | None = None
+    """Set where the arrays of a message are samples, so far apart."""
+    stream: bool = False
+    """True for an event that is sent as often as telemetry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +146,10 @@ class SensorRule:
     reading: ReadingRule
     field: str | None
     """None: the detector's size."""
+    topic: Topic | None = None
+    """Another event of the exposure that has the field; None: the one of all sensors."""
+    names_field: str = ""
+    """Field of that event with the names of its sensors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +164,11 @@ class SensorPlan:
     sizes: Mapping[str, tuple[int, int]]
     rules: tuple[SensorRule, ...]
 
+    @property
+    def events(self) -> frozenset[Topic]:
+        """Events of the exposure that some keywords come from."""
+        return frozenset(rule.topic for rule in self.rules if rule.topic is not None)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventPlan:
@@ -163,6 +178,7 @@ class EventPlan:
     name_field: str
     exposure_time_field: str
     timeout_field: str
+    """Empty where the camera does not say."""
     date_field: str
     image_type_keyword: str
 
@@ -178,7 +194,13 @@ class Definitions:
     """Heading and keywords, in header order."""
     sensors: SensorPlan | None
     digest: str
-    """SHA-256 of the file, hexadecimal."""
+    """SHA-256 of the file and of those that it extends, hexadecimal."""
+    files: tuple[Path, ...] = ()
+    """Those files, the file itself last."""
+    witnesses: tuple[KeywordRule, ...] = ()
+    """Values that are read for the cross-checks only."""
+    crosschecks: CrossChecks | None = None
+    wcs: NominalWcs | None = None
 
     @cached_property
     def rules(self) -> tuple[KeywordRule, ...]:
@@ -198,14 +220,15 @@ class Definitions:
         return MappingProxyType({topic: frozenset(names) for topic, names in fields.items()})
 
     def _uses(self) -> Iterator[tuple[Source, frozenset[str]]]:
-        for rule in self.rules:
+        for rule in (*self.rules, *self.witnesses):
             for source in rule.sources:
                 yield source, rule.reading.extra_fields
         for sources in self.instants.values():
             for source in sources:
                 yield source, frozenset()
         if self.sensors is not None:
-            names = {rule.field for rule in self.sensors.rules if rule.field is not None}
+            own = (rule for rule in self.sensors.rules if rule.topic is None)
+            names = {rule.field for rule in own if rule.field is not None}
             if self.sensors.size_field is not None:
                 names.add(self.sensors.size_field)
             yield self.sensors.source, frozenset(names)
@@ -222,14 +245,23 @@ class Definitions:
     @property
     def event_topics(self) -> frozenset[Topic]:
         """Topics whose last message is kept for those who come later."""
-        return frozenset(topic for topic in self.needed if topic.is_event)
+        return frozenset(self.needed) - self.telemetry_topics
 
     @property
     def telemetry_topics(self) -> frozenset[Topic]:
         """Topics that are sampled all the time."""
-        return frozenset(topic for topic in self.needed if not topic.is_event)
+        streams = {
+            topic
+            for topic, datings in self.datings.items()
+            if any(dating.stream for dating in datings)
+        }
+        return frozenset(topic for topic in self.needed if not topic.is_event or topic in streams)
 
 
-def digest_of(text: bytes) -> str:
-    """Return the digest of a definition file."""
-    return hashlib.sha256(text).hexdigest()
+def keywords_of(definitions: Definitions) -> Iterator[str]:
+    """Yield every keyword that a header of this instrument can have."""
+    for rule in definitions.rules:
+        yield rule.keyword
+    if definitions.sensors is not None:
+        for sensor_rule in definitions.sensors.rules:
+            yield sensor_rule.keyword

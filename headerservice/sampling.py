@@ -2,17 +2,27 @@
 
 Between two samples a value is interpolated, on the shorter arc for an angle. With
 samples on one side only the nearest is held. A sample that says nothing (unset,
-not applicable, of the wrong type) never takes part in an interpolation.
+not applicable, of the wrong type) never takes part in an interpolation. A value that is
+interpolated over a gap in the samples says so.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from headerservice.quality import Method, Quality, Reading, Resolved, missing
 from headerservice.reading import finish, read
 from headerservice.rules import Interpolation, KeywordRule, ReadingRule, Source, Value
 from headerservice.series import Sample, Series
+from headerservice.summary import Point, Summary, summarize
+
+GAP = 4.0
+"""Samples so many times further apart than usual have a gap between them."""
+SHORTEST_GAP_S = 0.5
+"""Samples that are nearer to each other have none, whatever is usual."""
+COVERED = 0.5
+"""A mean or an extreme of less than this part of an exposure is no value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +49,9 @@ def sample_at(rule: KeywordRule, source: Source, series: Series, instant: float)
         return missing(f"nothing was heard of {source.topic}", source=name)
     usable = [each for each in (first, second) if each is not None and each.reading.good]
     if len(usable) == 2 and all(_fresh(source, each) for each in usable):  # noqa: PLR2004 - a pair
-        return _interpolated(rule, source, usable[0], usable[1], instant)
+        return _interpolated(
+            rule, source, (usable[0], usable[1]), instant, series.usual_step(instant)
+        )
     nearest = min(usable, key=lambda each: each.distance, default=first or second)
     if nearest is None:
         return missing(f"nothing was heard of {source.topic}", source=name)
@@ -49,19 +61,80 @@ def sample_at(rule: KeywordRule, source: Source, series: Series, instant: float)
 def sample_over(
     rule: KeywordRule, source: Source, series: Series, begin: float, end: float
 ) -> Resolved:
-    """Return the latest, least or greatest value from `begin` to `end`, TAI seconds."""
+    """Return the latest, least, greatest or mean value from `begin` to `end`, TAI seconds."""
     name = str(source)
     first = series.before(begin)
     samples = ([] if first is None else [first]) + list(series.between(begin, end))
     candidates = [_candidate(rule, source, each, max(begin, each.time)) for each in samples]
     known = [each for each in candidates if each is not None]
-    good = [each for each in known if each.reading.good and _fresh(source, each)]
     if not known:
         return missing(f"nothing was heard of {source.topic} until the readout", source=name)
+    if rule.pick != "latest" and _is_measured(rule):
+        after = _candidate(rule, source, series.after(end), end)
+        return _summarized(rule, source, known if after is None else [*known, after], (begin, end))
+    good = [each for each in known if each.reading.good and _fresh(source, each)]
     chosen = _choose(rule.pick, good) if good else known[-1]
     return _single(
         rule, source, chosen, max(begin, chosen.sample.time), Method.PICKED, settled=True
     )
+
+
+def _is_measured(rule: KeywordRule) -> bool:
+    """Return whether a value is a measured quantity, and not one of a few states."""
+    return rule.reading.type == "float" and rule.reading.form is None
+
+
+def _summarized(
+    rule: KeywordRule, source: Source, known: list[_Candidate], span: tuple[float, float]
+) -> Resolved:
+    """Return what a measured quantity did over the exposure."""
+    begin, end = span
+    good = [each for each in known if each.reading.good]
+    stepwise = rule.interpolation is Interpolation.STEP
+    found = summarize(
+        [Point(each.sample.time, float(each.reading.value or 0.0)) for each in good],
+        begin,
+        end,
+        stepwise=stepwise,
+        turn=rule.reading.period,
+        max_age_s=source.dating.max_age_s,
+    )
+    newest = known[-1]
+    settled = newest.sample.time >= end or (stepwise and source.dating.max_age_s is None)
+    if found is None or found.covered < COVERED:
+        unusable = next((each for each in reversed(known) if not each.reading.good), None)
+        if not good and unusable is not None:
+            return _single(rule, source, unusable, end, Method.PICKED, settled=settled)
+        part = 0.0 if found is None else found.covered
+        reason = f"samples cover only {part:.0%} of the exposure"
+        reading, at = Reading(None, Quality.STALE, reason), newest.sample.time
+    else:
+        raw, at = _statistic(rule, found, end)
+        values = [float(each.reading.value or 0.0) for each in good]
+        reading = finish(rule.reading, wrapped(raw, values, rule.reading.period))
+        if reading.good and found.hole_s > 0:
+            reason = f"there is no sample for {found.hole_s:.1f} s of the exposure"
+            reading = Reading(reading.value, Quality.BRIDGED, reason)
+    return Resolved(
+        value=reading.value if reading.good else None,
+        seen=None if reading.good else reading.value,
+        quality=reading.quality,
+        reason=reading.reason,
+        method=Method.MEAN if rule.pick == "mean" else Method.PICKED,
+        source=str(source),
+        time=at,
+        age_s=end - at,
+        settled=settled,
+    )
+
+
+def _statistic(rule: KeywordRule, found: Summary, end: float) -> tuple[float, float]:
+    """Return the value that is wanted of a summary, and when it was true."""
+    if rule.pick == "min":
+        return found.least.value, found.least.time
+    if rule.pick == "max":
+        return found.greatest.value, found.greatest.time
+    return found.mean, end
 
 
 def _choose(pick: str | None, candidates: list[_Candidate]) -> _Candidate:
@@ -132,12 +205,17 @@ def _aged(source: Source, candidate: _Candidate, reading: Reading, instant: floa
 
 
 def _interpolated(
-    rule: KeywordRule, source: Source, first: _Candidate, second: _Candidate, instant: float
+    rule: KeywordRule,
+    source: Source,
+    pair: tuple[_Candidate, _Candidate],
+    instant: float,
+    usual_s: float | None,
 ) -> Resolved:
+    first, second = pair
     span = second.sample.time - first.sample.time
     fraction = (instant - first.sample.time) / span
     raw = between(rule.reading, first.reading.value, second.reading.value, fraction)
-    reading = finish(rule.reading, raw)
+    reading = _bridged(finish(rule.reading, raw), span, usual_s)
     nearest = first if first.distance <= second.distance else second
     return Resolved(
         value=reading.value if reading.good else None,
@@ -162,12 +240,27 @@ def between(rule: ReadingRule, first: Value | None, second: Value | None, fracti
     if turn is None:
         return start + (stop - start) * fraction
     arc = (stop - start + turn / 2) % turn - turn / 2
-    value = start + arc * fraction
+    return wrapped(start + arc * fraction, (start, stop), turn)
+
+
+def wrapped(value: float, known: Iterable[float], turn: float | None) -> float:
+    """Return an angle within [0, turn) or [-turn/2, turn/2), where the known ones all are."""
+    if turn is None:
+        return value
+    ends = tuple(known)
     for low in (0.0, -turn / 2):
-        if all(low <= each < low + turn for each in (start, stop)):
-            wrapped = low + (value - low) % turn
-            return low if wrapped >= low + turn else wrapped
+        if all(low <= each < low + turn for each in ends):
+            inside = low + (value - low) % turn
+            return low if inside >= low + turn else inside
     return value
+
+
+def _bridged(reading: Reading, span: float, usual_s: float | None) -> Reading:
+    """Return a value between two samples, which says where samples are missing between them."""
+    if not reading.good or usual_s is None or span <= max(GAP * usual_s, SHORTEST_GAP_S):
+        return reading
+    reason = f"{span:.1f} s are between the samples around the instant, usually {usual_s:.2g} s"
+    return Reading(reading.value, Quality.BRIDGED, reason)
 
 
 def _nothing_before(source: Source, series: Series, instant: float) -> str:

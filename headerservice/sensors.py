@@ -1,11 +1,16 @@
-"""The headers of the sensors, out of one event about the whole focal plane: pure."""
+"""The headers of the sensors, out of one event about the whole focal plane: pure.
+
+Some keywords may come from another event of the exposure that names its sensors itself.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from daemons.bus import Topic
 from headerservice.quality import Quality, Reading
 from headerservice.reading import read_and_finish, split_list
 from headerservice.rules import SensorPlan, SensorRule, Value
@@ -49,7 +54,11 @@ class SensorTable:
     problems: tuple[SensorProblem, ...]
 
 
-def build_table(plan: SensorPlan, fields: Mapping[str, Any]) -> SensorTable | None:
+def build_table(
+    plan: SensorPlan,
+    fields: Mapping[str, Any],
+    events: Mapping[Topic, Mapping[str, Any]] = MappingProxyType({}),
+) -> SensorTable | None:
     """Return the sensors of an event; None where it names none.
 
     Parameters
@@ -58,15 +67,20 @@ def build_table(plan: SensorPlan, fields: Mapping[str, Any]) -> SensorTable | No
         Which keywords a sensor has.
     fields
         The payload of the event.
+    events
+        The payloads of other events of the exposure.
     """
-    text = fields.get(plan.source.field)
-    listed = split_list(text) if isinstance(text, str) else []
-    names = tuple(dict.fromkeys(name.strip() for name in listed if name.strip()))
+    places = _places(fields.get(plan.source.field))
+    names = tuple(places)
     if not names:
         return None
-    places = {name.strip(): place for place, name in reversed(tuple(enumerate(listed)))}
-    order = [places[name] for name in names]
-    columns = [_column(plan, rule, fields, order) for rule in plan.rules]
+    order = list(places.values())
+    columns = [
+        _column(plan, rule, fields, order)
+        if rule.topic is None
+        else _other_column(rule, events.get(rule.topic), names)
+        for rule in plan.rules
+    ]
     hdus = tuple(
         Hdu(
             plan.hdu.format(sensor=name),
@@ -103,10 +117,41 @@ def _column(
     return column
 
 
+def _places(text: Any) -> dict[str, int]:
+    """Return the place of each sensor in a list of names; of one named twice, the first."""
+    places: dict[str, int] = {}
+    for place, name in enumerate(split_list(text) if isinstance(text, str) else ()):
+        if name.strip():
+            places.setdefault(name.strip(), place)
+    return places
+
+
+def _other_column(
+    rule: SensorRule, fields: Mapping[str, Any] | None, names: Sequence[str]
+) -> list[Reading]:
+    """Return one keyword of every sensor, out of an event that lists its sensors itself."""
+    if fields is None:
+        reading = Reading(None, Quality.MISSING, f"no {rule.topic} has come")
+        return [reading] * len(names)
+    field = rule.field or ""
+    places, values = _places(fields.get(rule.names_field)), _elements(fields.get(field))
+    column = []
+    for name in names:
+        place = places.get(name)
+        if place is None or place >= len(values):
+            reason = f"{rule.topic} has no {field} of {name}"
+            column.append(Reading(None, Quality.MISSING, reason))
+        else:
+            column.append(read_and_finish(rule.reading, field, {field: values[place]}))
+    return column
+
+
 def _elements(value: Any) -> Sequence[Any]:
     if isinstance(value, str):
         return split_list(value) if value else ()
-    return value if isinstance(value, Sequence) else ()
+    if isinstance(value, Sequence):
+        return value
+    return () if value is None else (value,)
 
 
 def _size(plan: SensorPlan, value: Any) -> Reading:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
@@ -11,6 +12,7 @@ from typing import Any
 from daemons.bus import ControlMessage, Topic
 from daemons.runtime.clock import UtcSeconds, utc_to_tai
 from headerservice.rules import Dating, Definitions
+from headerservice.soundness import number_of
 from translators.findings import Finding, Severity
 
 PLAUSIBLE_S = 120.0
@@ -21,6 +23,11 @@ KEPT_SAMPLES = 64
 """As many samples of a series are kept, however old they are."""
 _CHUNK = 256
 """Samples are thrown away in chunks, so that it costs little."""
+_AROUND = 8
+"""Samples on each side of an instant that tell how far they usually are apart."""
+_FEWEST_STEPS = 4
+_TOLD = 1000
+"""Senders with a wrong clock that are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +99,13 @@ class Series:
         first, last = bisect_right(self._times, begin), bisect_right(self._times, end)
         yield from self._samples[first:last]
 
+    def usual_step(self, instant: float) -> float | None:
+        """Return how far samples usually are apart around an instant; None for too few of them."""
+        place = bisect_right(self._times, instant)
+        times = self._times[max(0, place - _AROUND) : place + _AROUND]
+        steps = sorted(later - earlier for earlier, later in itertools.pairwise(times))
+        return steps[len(steps) // 2] if len(steps) >= _FEWEST_STEPS else None
+
     @property
     def newest(self) -> Sample | None:
         """The sample with the latest time."""
@@ -120,30 +134,80 @@ class SampleStore:
     """
 
     def __init__(self, definitions: Definitions, *, capacity: int = 50_000) -> None:
-        self._needed = definitions.needed
-        self._series: dict[Topic, dict[Dating, Series]] = {
-            topic: {dating: Series(capacity) for dating in datings}
-            for topic, datings in definitions.datings.items()
-        }
+        self._capacity = capacity
+        self._needed: Mapping[Topic, frozenset[str]] = {}
+        self._series: dict[Topic, dict[Dating, Series]] = {}
+        self._told: set[tuple[Topic, str, str]] = set()
+        self._absent: dict[Topic, frozenset[str]] = {}
+        self.keep(definitions)
+
+    def keep(self, *definitions: Definitions) -> None:
+        """Keep what several definitions need; what none of them needs is forgotten."""
+        needed: dict[Topic, frozenset[str]] = {}
+        series: dict[Topic, dict[Dating, Series]] = {}
+        for each in definitions:
+            for topic, names in each.needed.items():
+                needed[topic] = needed.get(topic, frozenset()) | names
+            for topic, datings in each.datings.items():
+                before = self._series.get(topic, {})
+                series.setdefault(topic, {}).update(
+                    (dating, before.get(dating) or Series(self._capacity)) for dating in datings
+                )
+        self._needed, self._series = needed, series
+        self._absent = {}
 
     def insert(self, message: ControlMessage) -> tuple[Finding, ...]:
-        """Keep what is needed of a message; return what is wrong with its time."""
+        """Keep what is needed of a message; return what is wrong with it.
+
+        What is wrong with every message of a sender is told once, and again when it
+        has been right in between.
+        """
         of_topic = self._series.get(message.topic)
         if of_topic is None:
             return ()
         if not math.isfinite(message.sent):
-            return (_undated(message),)
+            return (_undated(message),) if self._is_news(message, "") else ()
         names = self._needed[message.topic]
-        fields = {name: value for name, value in message.fields.items() if name in names}
+        said = message.fields
+        fields = {name: said[name] for name in names if name in said}
         mark = (float(message.sent), message.sequence, message.origin)
-        findings: list[Finding] = []
+        findings = self._compared(message, names, fields)
         for dating, series in of_topic.items():
             time, finding = time_of(dating, message)
-            if finding is not None:
+            if finding is None:
+                if self._told:
+                    self._told.discard(_sender(message, dating.time_field or ""))
+            elif self._is_news(message, dating.time_field or ""):
                 findings.append(finding)
             expires = _field_time(dating, message.fields.get(dating.expires_field or ""))
-            series.insert(Sample(time, expires, fields, mark))
+            if dating.array_step_s is None:
+                series.insert(Sample(time, expires, fields, mark))
+                continue
+            for place, element in enumerate(_elements(fields)):
+                at = time + place * dating.array_step_s
+                series.insert(Sample(at, expires, element, mark))
         return tuple(findings)
+
+    def _is_news(self, message: ControlMessage, field: str) -> bool:
+        """Note that a sender's times are wrong; return whether that was not known."""
+        key = _sender(message, field)
+        if key in self._told:
+            return False
+        if len(self._told) >= _TOLD:
+            self._told.clear()
+        self._told.add(key)
+        return True
+
+    def _compared(
+        self, message: ControlMessage, names: frozenset[str], fields: Mapping[str, Any]
+    ) -> list[Finding]:
+        """Return what has changed in the fields of a topic since its last message."""
+        absent = names - fields.keys() if len(fields) < len(names) else frozenset()
+        before = self._absent.get(message.topic, frozenset())
+        if absent == before:
+            return []
+        self._absent[message.topic] = absent
+        return [_changed(message, before, absent)]
 
     def series(self, topic: Topic, dating: Dating) -> Series | None:
         """Return the samples of a topic dated in one way."""
@@ -197,6 +261,38 @@ def time_of(dating: Dating, message: ControlMessage) -> tuple[float, Finding | N
     return said, None
 
 
+def _sender(message: ControlMessage, field: str) -> tuple[Topic, str, str]:
+    return message.topic, message.identity, field
+
+
+def _elements(fields: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield the samples of a message whose arrays are samples; the other fields are in each."""
+    arrays = {name: value for name, value in fields.items() if isinstance(value, (list, tuple))}
+    longest = max((len(value) for value in arrays.values()), default=0)
+    if not longest:
+        yield fields
+    for place in range(longest):
+        element = dict(fields)
+        for name, value in arrays.items():
+            if place < len(value):
+                element[name] = value[place]
+            else:
+                del element[name]
+        yield element
+
+
+def _changed(message: ControlMessage, before: frozenset[str], absent: frozenset[str]) -> Finding:
+    if not absent:
+        sentence = f"{message.topic} of {message.identity} has {', '.join(sorted(before))} again"
+        return Finding(code="schema.changed", severity=Severity.INFO, sentence=sentence)
+    sentence = (
+        f"{message.topic} of {message.identity} has no {', '.join(sorted(absent))}: keywords that "
+        "need it have no value; compare its schema with the keyword definitions, or run "
+        "`arriero headers check-config`"
+    )
+    return Finding(code="schema.changed", severity=Severity.WARNING, sentence=sentence)
+
+
 def _undated(message: ControlMessage) -> Finding:
     return Finding(
         code="time.missing",
@@ -218,11 +314,10 @@ def _implausible(message: ControlMessage, field: str, offset: float) -> Finding:
 
 def _field_time(dating: Dating, value: Any) -> float | None:
     """Return a time field as TAI seconds; None where it is not filled in or no time."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    number = number_of(value)
+    if number is None or number <= 0.0:
         return None
-    seconds = float(value) / 1000.0 if dating.scale == "utc_ms" else float(value)
-    if not 0.0 < seconds < float("inf"):
-        return None
+    seconds = number / 1000.0 if dating.scale == "utc_ms" else number
     if dating.scale == "tai":
         return seconds
     try:

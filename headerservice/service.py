@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -23,16 +24,23 @@ from headerservice.assemble import Site
 from headerservice.board import Board
 from headerservice.errors import HeaderServiceError
 from headerservice.intake import Intake
+from headerservice.journal_records import StoredHeader
 from headerservice.journal_thread import DEPENDENCY, JournalThread
 from headerservice.loading import definitions_path, load_definitions
+from headerservice.making import prepare
 from headerservice.metrics import Metrics
 from headerservice.publish import EVENT_NAME, Address, Publisher
+from headerservice.rebuild import Rebuilt
+from headerservice.registry_check import RegisteredSchemas, registry_check
+from headerservice.reload import DefinitionsKeeper, Reading
+from headerservice.republish import republish
 from headerservice.resolve import Resolver
 from headerservice.rules import Definitions
 from headerservice.series import SampleStore
 from headerservice.settings import HeaderServiceSettings
 from headerservice.steady import SteadyClock
 from headerservice.supervisor import Supervisor
+from headerservice.upkeep import TopicAge, Upkeep
 from headerservice.web import HeaderServer
 from headerservice.worker import Desk
 
@@ -56,7 +64,9 @@ class _Session:
     samples: SampleStore
     supervisor: Supervisor
     server: HeaderServer
-    intake: Intake
+    reading: Reading
+    keeper: DefinitionsKeeper
+    upkeep: Upkeep
 
 
 class HeaderService:
@@ -82,6 +92,8 @@ class HeaderService:
         The time.
     dictionary
         What the topics of the control bus carry; None: as shipped.
+    schemas
+        Where its schemas are registered; the keyword definitions are compared with them.
     """
 
     name = "headerservice"
@@ -98,6 +110,7 @@ class HeaderService:
         registry: CollectorRegistry,
         clock: Clock,
         dictionary: SalDictionary | None = None,
+        schemas: RegisteredSchemas | None = None,
     ) -> None:
         self._settings = settings
         self._host = host
@@ -107,6 +120,7 @@ class HeaderService:
         self._health = health
         self._clock = clock
         self._dictionary = dictionary or load_dictionary()
+        self._schemas = schemas
         self._metrics = Metrics(registry)
         self._session: _Session | None = None
         self._pending: set[str] = set()
@@ -119,20 +133,25 @@ class HeaderService:
     async def open(self) -> None:
         """Read the keyword definitions, lock and open the journal."""
         settings = self._settings
-        path = settings.keywords or definitions_path(settings.instrument)
+        path = settings.keywords or definitions_path(settings.instrument, settings.index)
         renderer = BlockingExecutor("headerservice-render", workers=2)
         definitions = await renderer.run(load_definitions, path, self._dictionary)
+        await renderer.run(prepare, definitions)
         journal = JournalThread(settings.state_directory, self._health)
         try:
             await journal.open()
-            self._session = self._assemble(definitions, journal, renderer)
+            self._session = self._assemble(definitions, path, journal, renderer)
         except BaseException:
             await journal.close()
             renderer.close()
             raise
 
     def _assemble(
-        self, definitions: Definitions, journal: JournalThread, renderer: BlockingExecutor
+        self,
+        definitions: Definitions,
+        path: Path,
+        journal: JournalThread,
+        renderer: BlockingExecutor,
     ) -> _Session:
         """Build what lives until `close`."""
         settings = self._settings
@@ -151,7 +170,7 @@ class HeaderService:
             metrics=self._metrics,
             clock=self._clock,
             steady=SteadyClock(self._clock),
-            site=Site(software_version(), settings.test_stand),
+            site=Site(software_version(), settings.test_stand, wcs=settings.wcs),
             progress=asyncio.Event(),
         )
         supervisor = Supervisor(desk, settings)
@@ -161,14 +180,51 @@ class HeaderService:
             samples=samples,
             supervisor=supervisor,
             server=server,
-            intake=Intake(
-                self._bus,
-                durable=f"headerservice-{settings.component}-{settings.index}",
-                desk=desk,
-                samples=samples,
-                supervisor=supervisor,
+            reading=Reading(lambda desk: self._intake(desk, samples, supervisor), desk),
+            keeper=DefinitionsKeeper(
+                definitions,
+                path,
+                load=lambda file: load_definitions(file, self._dictionary),
+                executor=renderer,
+                take_over=self._take_over,
+                compare=registry_check(
+                    self._schemas, self._dictionary, executor=renderer, metrics=self._metrics
+                ),
+            ),
+            upkeep=Upkeep(
+                samples,
+                lambda: self._opened().desk.definitions,
+                clock=self._clock,
+                health=self._health,
+                metrics=self._metrics,
             ),
         )
+
+    def _intake(self, desk: Desk, samples: SampleStore, supervisor: Supervisor) -> Intake:
+        return Intake(
+            self._bus,
+            durable=f"headerservice-{self._settings.component}-{self._settings.index}",
+            desk=desk,
+            samples=samples,
+            supervisor=supervisor,
+        )
+
+    def _take_over(self, definitions: Definitions) -> None:
+        """Use other definitions for exposures that begin from now on."""
+        session = self._opened()
+        in_use = {
+            worker.definitions.digest: worker.definitions for worker in session.supervisor.open
+        }
+        session.samples.keep(definitions, *in_use.values())
+        desk = replace(
+            session.desk,
+            definitions=definitions,
+            resolver=Resolver(definitions, session.samples),
+        )
+        session.supervisor.use(desk)
+        session.reading.change(desk)
+        self._watch(session.samples, definitions, session.supervisor)
+        self._session = replace(session, desk=desk)
 
     def _publisher(self, address: Address, journal: JournalThread) -> Publisher:
         return Publisher(
@@ -189,7 +245,7 @@ class HeaderService:
         """Show what is there at each scrape."""
         self._metrics.open_exposures.set_function(lambda: supervisor.unfinished)
         for topic in definitions.datings:
-            age = _Age(samples, topic, self._clock)
+            age = TopicAge(samples, topic, self._clock)
             self._metrics.age.labels(str(topic)).set_function(age)
 
     def _address(self, server: HeaderServer, definitions: Definitions) -> Address:
@@ -212,7 +268,7 @@ class HeaderService:
     async def work(self) -> None:
         """Make headers until cancelled."""
         session = self._opened()
-        session.intake.draining = False
+        session.reading.intake.draining = False
         since = await self._recall(session)
         self._pending = {"exposures", "events", "telemetry"}
         try:
@@ -225,13 +281,10 @@ class HeaderService:
                 await exposures_ready.wait()
                 self._ready("exposures")
                 group.create_task(
-                    session.intake.read_telemetry(since, lambda: self._ready("telemetry")),
-                    name="headerservice-telemetry",
+                    session.reading.run(since, again_from=self._again_from, ready=self._ready),
+                    name="headerservice-reading",
                 )
-                group.create_task(
-                    session.intake.read_events(lambda: self._ready("events")),
-                    name="headerservice-events",
-                )
+                group.create_task(session.keeper.run(), name="headerservice-definitions")
                 group.create_task(self._keep_house(session), name="headerservice-housekeeping")
         finally:
             self._working.clear()
@@ -244,6 +297,12 @@ class HeaderService:
     async def ready(self) -> None:
         """Return once `work` reads both kinds of messages and serves headers."""
         await self._working.wait()
+
+    def _again_from(self) -> float:
+        """Return from when telemetry is needed where it is read again, TAI seconds."""
+        earliest = self._opened().supervisor.earliest()
+        now = float(self._clock.tai())
+        return (now if earliest is None else min(now, earliest)) - _LEAD_S
 
     async def _recall(self, session: _Session) -> float:
         """Put the events that the journal has into memory; return from when telemetry is needed."""
@@ -273,6 +332,7 @@ class HeaderService:
         while True:
             if rounds % _CHECK_EVERY == 0:
                 await self._check_store()
+            session.upkeep.look()
             await asyncio.sleep(_HOUSEKEEPING_S)
             rounds += 1
             earliest = session.supervisor.earliest()
@@ -303,15 +363,28 @@ class HeaderService:
         if gone:
             _log.info("journal_pruned", headers=gone)
 
+    async def publish_again(self, rebuilt: Rebuilt) -> StoredHeader:
+        """Publish a header that was made again; the service is open and does not work.
+
+        Raises
+        ------
+        StalePublicationError
+            It was not published.
+        """
+        desk = self._opened().desk
+        return await republish(
+            rebuilt, journal=desk.journal, publisher=desk.publisher, clock=self._clock
+        )
+
     async def drain(self) -> None:
         """Take no new events, and finish the headers that are due; open exposures wait."""
         session = self._opened()
-        session.intake.draining = True
+        session.reading.intake.draining = True
         await session.supervisor.finished()
         await session.desk.publisher.quiet()
 
     def reload(self, settings: Any) -> tuple[str, ...]:
-        """Take over the waiting times."""
+        """Take over the waiting times, and keyword definitions that have changed."""
         new: HeaderServiceSettings = settings
         changes = diff(self._settings, new)
         session = self._session
@@ -320,6 +393,7 @@ class HeaderService:
             update={name: getattr(new, name) for name in live}
         )
         if session is not None:
+            session.keeper.request()
             session.supervisor.settings = self._settings
             session.desk.publisher.attempt_timeout_s = self._settings.attempt_timeout_s
             session.desk.publisher.retry_cap_s = self._settings.retry_cap_s
@@ -338,7 +412,7 @@ class HeaderService:
         return {
             "instrument": session.desk.definitions.instrument,
             "open": True,
-            "definitions_digest": session.desk.definitions.digest[:16],
+            "definitions": session.keeper.status(),
             "url": session.server.base_url,
             "exposures": [
                 {
@@ -352,6 +426,7 @@ class HeaderService:
             "waiting_headers": session.desk.publisher.waiting,
             "last_error": session.desk.publisher.last_error,
             "requests_waiting": session.desk.board.waiting,
+            "silent_topics": list(session.upkeep.silent),
             "samples": len(session.samples),
             "samples_dropped": session.samples.dropped,
             "topic_age_s": {
@@ -372,16 +447,3 @@ class HeaderService:
         if self._session is None:
             raise HeaderServiceError("the header service is not open")
         return self._session
-
-
-@dataclass(frozen=True, slots=True)
-class _Age:
-    """Age of the newest message of a topic, for each scrape."""
-
-    samples: SampleStore
-    topic: Topic
-    clock: Clock
-
-    def __call__(self) -> float:
-        newest = self.samples.newest_time(self.topic)
-        return float("nan") if newest is None else float(self.clock.tai()) - newest

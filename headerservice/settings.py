@@ -47,6 +47,9 @@ class HeaderServiceSettings(SectionModel):
     """Value of TSTAND; empty: the keyword has no value."""
     http: HttpSettings = HttpSettings()
     """Where headers can be fetched."""
+    wcs: bool = False
+    """Write nominal world coordinates into the header of every sensor, from the pointing and the
+    focal plane; they know nothing of the optics' distortion, and of no star."""
     early: Annotated[bool, Reloadable()] = True
     """Make a preliminary header when the readout begins; it is served over HTTP and announced on
     the event stream, but not stored."""

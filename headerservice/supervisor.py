@@ -72,6 +72,10 @@ class Supervisor:
             if message.topic in worker.waits_for:
                 worker.sample_came(float(message.sent))
 
+    def use(self, desk: Desk) -> None:
+        """Give exposures that begin from now on another desk, such as one with new definitions."""
+        self._desk = desk
+
     @property
     def open(self) -> tuple[ExposureWorker, ...]:
         """The exposures that are going on, oldest first."""

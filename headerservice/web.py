@@ -2,7 +2,7 @@
 
 ::
 
-    GET /headers/{obs_id}               the latest header; ?format=yaml|json|fits
+    GET /headers/{obs_id}               the latest header; ?format=yaml|json|fits, or by Accept
     GET /headers/{obs_id}?wait=20       waits for the final one, and takes what there is then
     GET /headers/{obs_id}?status=S      only early (any), final or complete; with wait: until then
     GET /headers/{obs_id}?revision=N    only revision N or a later one; with wait: until then
@@ -41,6 +41,9 @@ _FORMATS = {
     "application/json": "json",
     "text/plain": "fits",
     "application/fits": "fits",
+    "text/*": "yaml",
+    "application/*": "yaml",
+    "*/*": "yaml",
 }
 _DAY = re.compile(r"\d{8}")
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -170,6 +173,16 @@ class HeaderServer:
         if found is None:
             return self._not_found(obs_id, wish)
         header, hdus = found
+        described = {
+            "ETag": _etag(header, wish.form),
+            "X-Header-Revision": str(header.revision),
+            "X-Header-Status": header.status.value,
+            "X-Header-Missing": ",".join(header.missing),
+            "Cache-Control": "no-cache",
+            "Vary": "Accept",
+        }
+        if _knows_already(request, described["ETag"]):
+            return web.Response(status=304, headers=described)
         body = header.body
         if wish.form != "yaml":
             body = await self._renderer.run(_rendered, header.body, hdus, wish.form)
@@ -177,13 +190,7 @@ class HeaderServer:
             body=body,
             content_type=_TYPES[wish.form],
             charset="ascii" if wish.form == "fits" else None,
-            headers={
-                "ETag": f'"{header.sha256}"',
-                "X-Header-Revision": str(header.revision),
-                "X-Header-Status": header.status.value,
-                "X-Header-Missing": ",".join(header.missing),
-                "Cache-Control": "no-cache",
-            },
+            headers=described,
         )
 
     async def _wait_for(self, obs_id: str, wish: _Wish) -> Found | None:
@@ -210,7 +217,7 @@ class HeaderServer:
         status = query.get("status")
         if status is not None and status not in _WANTED:
             raise _bad_request(f"status must be one of {', '.join(_WANTED)}, not {status!r}")
-        revision = _number(query.get("revision"), "revision")
+        revision = _whole_number(query.get("revision"), "revision")
         form = query.get("format") or _accepted(request.headers.get("Accept", ""))
         if form not in _TYPES:
             raise _bad_request(f"format must be one of {', '.join(_TYPES)}, not {form!r}")
@@ -218,7 +225,7 @@ class HeaderServer:
         return _Wish(
             wait_s=min(wait, self._settings.longest_wait_s),
             status=status,
-            revision=None if revision is None else int(revision),
+            revision=revision,
             form=form,
         )
 
@@ -270,11 +277,50 @@ def _rendered(body: bytes, hdus: tuple[Hdu, ...] | None, form: str) -> bytes:
 
 
 def _accepted(accept: str) -> str:
+    """Return the form that a request prefers; YAML where it does not care.
+
+    Raises
+    ------
+    web.HTTPNotAcceptable
+        It takes none of ours.
+    """
+    wanted: list[tuple[float, str]] = []
     for part in accept.split(","):
-        kind = part.partition(";")[0].strip().lower()
-        if kind in _FORMATS:
-            return _FORMATS[kind]
-    return "yaml"
+        kind, _, parameters = part.partition(";")
+        quality = _quality(parameters)
+        form = _FORMATS.get(kind.strip().lower())
+        if quality and form is not None:
+            wanted.append((quality, form))
+    if not wanted:
+        if accept.strip():
+            raise web.HTTPNotAcceptable(
+                text=f"a header is served as {', '.join(sorted(set(_TYPES.values())))}; ask for "
+                "one of them in Accept, or with ?format=yaml, json or fits\n"
+            )
+        return "yaml"
+    return max(wanted, key=lambda each: each[0])[1]
+
+
+def _quality(parameters: str) -> float:
+    """Return how much a media type is wanted, 0 to 1."""
+    for parameter in parameters.split(";"):
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "q":
+            try:
+                return min(max(float(value), 0.0), 1.0)
+            except ValueError:
+                return 0.0
+    return 1.0
+
+
+def _etag(header: StoredHeader, form: str) -> str:
+    return f'"{header.sha256}"' if form == "yaml" else f'"{header.sha256}-{form}"'
+
+
+def _knows_already(request: web.Request, etag: str) -> bool:
+    """Return whether the client has just this."""
+    known = request.headers.get("If-None-Match", "")
+    return etag in [each.strip().removeprefix("W/") for each in known.split(",")]
 
 
 def _number(text: str | None, name: str) -> float | None:
@@ -287,6 +333,13 @@ def _number(text: str | None, name: str) -> float | None:
     if not 0 <= number < math.inf:
         raise _bad_request(f"{name} must be a number that is not negative, not {text!r}")
     return number
+
+
+def _whole_number(text: str | None, name: str) -> int | None:
+    number = _number(text, name)
+    if number is not None and not number.is_integer():
+        raise _bad_request(f"{name} must be a whole number, not {text!r}")
+    return None if number is None else int(number)
 
 
 def _bad_request(sentence: str) -> web.HTTPBadRequest:

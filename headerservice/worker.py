@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
-import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
@@ -16,15 +14,15 @@ from daemons.bus import ControlMessage, Topic
 from daemons.runtime.clock import Clock
 from daemons.runtime.executors import BlockingExecutor
 from headerservice import exposure as life
-from headerservice.assemble import Header, Site, assemble
+from headerservice.assemble import Site
 from headerservice.board import Board
 from headerservice.exposure import Action, Exposure, Phase, Status, Timing
 from headerservice.journal_records import StoredHeader
 from headerservice.journal_thread import JournalThread
+from headerservice.making import Draft, make
 from headerservice.metrics import Metrics
-from headerservice.publish import Publisher, todo_of
+from headerservice.publish import Publisher
 from headerservice.quality import Resolved
-from headerservice.render import to_yaml
 from headerservice.resolve import Resolution, Resolver
 from headerservice.rules import Definitions, Role
 from headerservice.steady import SteadyClock
@@ -111,6 +109,11 @@ class ExposureWorker:
     def obs_id(self) -> str:
         """The exposure's name."""
         return self.exposure.obs_id
+
+    @property
+    def definitions(self) -> Definitions:
+        """The keyword definitions that the exposure began with."""
+        return self._desk.definitions
 
     @property
     def began(self) -> float | None:
@@ -290,14 +293,16 @@ class ExposureWorker:
             self.exposure, status=status, improvable=bool(resolution.waits_for), now=self._now()
         )
         self._note(resolution.findings)
+        # What the header says is kept, so that it can be made again from the journal.
+        self._sampled = self._desk.resolver.sampled(resolution)
         await self._make(resolution, status, revision=revision)
 
     async def _make(self, resolution: Resolution, status: Status, *, revision: int) -> None:
         """Make a header, record it, show it, publish it."""
         desk = self._desk
-        header = assemble(
-            self.exposure,
-            resolution,
+        draft = Draft(
+            exposure=self.exposure,
+            resolution=resolution,
             definitions=desk.definitions,
             site=desk.site,
             revision=revision,
@@ -306,11 +311,13 @@ class ExposureWorker:
             findings=tuple(self._findings),
         )
         begun = time.monotonic()
-        stored = await desk.renderer.run(render, header)
+        made = await desk.renderer.run(make, draft)
         desk.metrics.stage.labels("render").observe(time.monotonic() - begun)
-        stored = replace(stored, id=await self._record(stored))
+        stored = replace(made.stored, id=await self._record(made.stored))
         desk.metrics.count_header(resolution, status.value)
-        desk.board.post(stored, header.hdus)
+        if status is not Status.EARLY:
+            desk.metrics.count_findings(made.header.findings, obs_id=self.obs_id)
+        desk.board.post(stored, made.header.hdus)
         since = None
         if status is not Status.EARLY:
             since, self._ended_monotonic = self._ended_monotonic, None
@@ -323,21 +330,3 @@ class ExposureWorker:
             size_bytes=stored.size_bytes,
             missing=list(resolution.missing),
         )
-
-
-def render(header: Header) -> StoredHeader:
-    """Return a header as it is published: YAML, digests, provenance."""
-    body = to_yaml(header.hdus)
-    return StoredHeader(
-        obs_id=header.obs_id,
-        day_obs=header.day_obs,
-        revision=header.revision,
-        status=header.status,
-        made_at=float(header.made_at),
-        missing=header.missing,
-        sha256=hashlib.sha256(body).hexdigest(),
-        md5=hashlib.md5(body, usedforsecurity=False).hexdigest(),
-        body=body,
-        provenance=json.dumps(header.provenance, default=str).encode(),
-        todo=todo_of(header.status),
-    )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from daemons.events.envelope import Event
@@ -89,6 +89,8 @@ class ControlMessage:
     """`private_origin`: process id of the sender."""
     historical: bool = False
     """True for an event from before the subscription, kept for late joiners."""
+    schema: str | None = field(default=None, compare=False, repr=False)
+    """Avro schema that it was written with, where the transport has schemas."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,4 +223,23 @@ class ControlBus(Protocol):
 
     async def close(self) -> None:
         """Give back connections; pending publications are finished first, within a bound."""
+        ...
+
+
+class ForwardingBus(ControlBus, Protocol):
+    """A control bus that also sends messages of others as they were."""
+
+    async def forward(self, message: ControlMessage) -> None:
+        """Send a message with the private fields that it has, and with its schema.
+
+        For replays: `publish` is for what we have to say ourselves.
+
+        Raises
+        ------
+        BusError
+            The topic is in no dictionary and the message brings no schema, or the message
+            does not fit.
+        BusUnavailableError
+            The broker is away.
+        """
         ...

@@ -23,6 +23,7 @@ from aiokafka.errors import KafkaError
 
 from daemons.bus.address import BusAddress
 from daemons.bus.interface import BusDeniedError, BusUnavailableError
+from daemons.bus.kafka_guard import existing_partitions
 from daemons.bus.security import BusSecurity
 from daemons.runtime.errors import ArrieroError
 from daemons.runtime.retry import Backoff
@@ -237,7 +238,7 @@ class TopicPlan:
 async def topic_partitions(
     cluster: KafkaCluster, names: Collection[str]
 ) -> dict[str, tuple[int, ...]]:
-    """Return the partitions of each topic.
+    """Return the partitions of each topic; creates none.
 
     Raises
     ------
@@ -246,19 +247,14 @@ async def topic_partitions(
     SettingsError
         A secret or certificate that cannot be read.
     """
-    admin = AIOKafkaAdminClient(**cluster.options())
-    try:
-        await admin.start()
-        found = {}
-        for topic in await admin.describe_topics(list(names)):
-            error = kafka_errors.for_code(topic["error_code"])
-            if error is not kafka_errors.NoError:
-                raise error(topic["topic"])
-            numbers = (partition["partition"] for partition in topic["partitions"])
-            found[topic["topic"]] = tuple(sorted(numbers))
-        return found
-    finally:
-        await admin.close()
+    existing = await existing_partitions(cluster, names)
+    if existing.undecided:
+        raise kafka_errors.LeaderNotAvailableError(*existing.undecided)
+    found = {name: existing.of(name) for name in names}
+    absent = [name for name, numbers in found.items() if not numbers]
+    if absent:
+        raise kafka_errors.UnknownTopicOrPartitionError(*absent)
+    return found
 
 
 async def ensure_topics(cluster: KafkaCluster, plans: Collection[TopicPlan]) -> None:
@@ -282,7 +278,7 @@ async def ensure_topics(cluster: KafkaCluster, plans: Collection[TopicPlan]) -> 
         # Asking for a topic first would let the broker create it in its own way.
         not_created = await _create(admin, plans)
         if not_created:
-            await _compare(admin, plans, not_created)
+            await _compare(cluster, plans, not_created)
     finally:
         await admin.close()
 
@@ -314,18 +310,20 @@ async def _create(
 
 
 async def _compare(
-    admin: AIOKafkaAdminClient,
+    cluster: KafkaCluster,
     plans: Iterable[TopicPlan],
     not_created: Mapping[str, type[KafkaError]],
 ) -> None:
     """Log where a topic that was there before is not what we would have made."""
-    described = {
-        topic["topic"]: len(topic["partitions"])
-        for topic in await admin.describe_topics(list(not_created))
-        if topic["error_code"] == kafka_errors.NoError.errno
-    }
+    try:
+        existing = await existing_partitions(cluster, list(not_created))
+    except KafkaError as error:
+        # Whoever may not even see a topic learns it where the topic is used.
+        _log.warning("topics_not_seen", topics=sorted(not_created), reason=repr(error))
+        return
+    described = {name: len(existing.of(name)) for name in not_created if existing.of(name)}
     for plan in plans:
-        if plan.name not in not_created:
+        if plan.name not in not_created or plan.name in existing.undecided:
             continue
         if plan.name not in described:
             reason = not_created[plan.name].__name__

@@ -27,6 +27,8 @@ from daemons.bus.kafka_client import (
     ensure_topics,
     topic_partitions,
 )
+from daemons.bus.kafka_ending import position_of, stop_consumer
+from daemons.bus.kafka_guard import uncancelled
 from daemons.bus.kafka_watchdog import KafkaProbe, Position, Progress, StallJudge
 from daemons.bus.report import Cause, ConnectionReport
 from daemons.runtime.errors import ArrieroError
@@ -37,8 +39,6 @@ _POLL_MS = 500
 """A poll without records returns after so long."""
 _BATCH = 200
 """Records of one poll."""
-_POSITION_TIMEOUT_S = 1.0
-"""A client that does not know its position for so long counts as not knowing it."""
 _NEVER_MS = 24 * 3600 * 1000
 """`max_poll_interval_ms`: whether we get on is the watchdog's question, and an
 application that is slow to take messages keeps its partitions as long as it lives."""
@@ -170,7 +170,7 @@ class KafkaReader:
         while True:
             began = loop.time()
             try:
-                await self._live()
+                await uncancelled(self._live())
             except Exception as error:  # noqa: BLE001 - one life of a client ends here
                 await self._explain(error)
             if loop.time() - began > timing.retry_cap_s:
@@ -203,9 +203,13 @@ class KafkaReader:
             self._polled_at = asyncio.get_running_loop().time()
             async with asyncio.TaskGroup() as tasks:
                 name = self._report.dependency
-                tasks.create_task(self._poll(consumer), name=f"{name} poll")
-                tasks.create_task(self._watch(consumer, client_id), name=f"{name} watchdog")
-                tasks.create_task(self._commit(consumer), name=f"{name} commit")
+                # A group takes a cancelled task for one that has ended in order.
+                for what, work in (
+                    ("poll", self._poll(consumer)),
+                    ("watchdog", self._watch(consumer, client_id)),
+                    ("commit", self._commit(consumer)),
+                ):
+                    tasks.create_task(uncancelled(work), name=f"{name} {what}")
         finally:
             await self._end(consumer)
 
@@ -322,7 +326,7 @@ class KafkaReader:
     ) -> None:
         """Commit what was acknowledged and forget the rest."""
         try:
-            await self._commit_now(consumer, self._cluster.timing.stop_timeout_s)
+            await uncancelled(self._commit_now(consumer, self._cluster.timing.stop_timeout_s))
         except (KafkaError, TimeoutError) as error:
             _log.warning("commit_before_rebalance_failed", group=self._group, error=repr(error))
         self._tracker.revoke(partitions)
@@ -367,7 +371,7 @@ class KafkaReader:
     ) -> Progress:
         # The position first: one that is older than the end can only look more behind.
         reached = {
-            partition: await _position(consumer, partition) for partition in consumer.assignment()
+            partition: await position_of(consumer, partition) for partition in consumer.assignment()
         }
         ends = await probe.ends(list(reached)) if reached else {}
         is_member = self._group is None or await self._is_member(client_id, probe)
@@ -391,9 +395,9 @@ class KafkaReader:
 
     async def _end(self, consumer: AIOKafkaConsumer) -> None:
         with suppress(KafkaError, TimeoutError):
-            await self._commit_now(consumer, self._cluster.timing.stop_timeout_s)
+            await uncancelled(self._commit_now(consumer, self._cluster.timing.stop_timeout_s))
         self._tracker.revoke(list(self._tracker.partitions))
-        await _stop(consumer, self._cluster.timing.stop_timeout_s)
+        await stop_consumer(consumer, self._cluster.timing.stop_timeout_s)
 
 
 class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
@@ -412,36 +416,3 @@ class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
 
     def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
         self._reader.partitions_assigned(self._consumer, assigned)
-
-
-async def _position(consumer: AIOKafkaConsumer, partition: TopicPartition) -> int | None:
-    try:
-        async with asyncio.timeout(_POSITION_TIMEOUT_S):
-            position: int = await consumer.position(partition)
-            return position
-    except (TimeoutError, kafka_errors.IllegalStateError):
-        return None
-
-
-async def _stop(consumer: AIOKafkaConsumer, timeout_s: float) -> None:
-    """End a consumer, in order if it can be done, else by cutting its connections.
-
-    `stop` waits for answers of a broker that may be frozen, and where its
-    coordination has failed it raises before it has closed anything.
-    """
-    stopping = asyncio.ensure_future(consumer.stop())
-    await asyncio.wait({stopping}, timeout=timeout_s)
-    if stopping.done() and stopping.exception() is None:
-        return
-    with suppress(KafkaError, TimeoutError):
-        async with asyncio.timeout(timeout_s):
-            await consumer._client.close()  # noqa: SLF001 - no public name reaches it
-            if consumer._fetcher is not None:  # noqa: SLF001 - as above
-                await consumer._fetcher.close()  # noqa: SLF001 - as above
-    await asyncio.wait({stopping}, timeout=timeout_s)
-    if not stopping.done():
-        _log.warning("kafka_consumer_does_not_stop", timeout_s=timeout_s)
-        stopping.cancel()
-        await asyncio.wait({stopping}, timeout=timeout_s)
-    if stopping.done() and not stopping.cancelled():
-        _log.info("kafka_consumer_cut_off", error=repr(stopping.exception()))

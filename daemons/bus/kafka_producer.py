@@ -18,6 +18,7 @@ from daemons.bus.kafka_client import (
     ensure_topics,
     explain,
 )
+from daemons.bus.kafka_guard import uncancelled
 from daemons.bus.report import Cause, ConnectionReport
 from daemons.bus.under_way import UnderWay
 from daemons.runtime.errors import ArrieroError
@@ -123,7 +124,9 @@ class KafkaProducer:
                     while True:
                         life = await self._current()
                         try:
-                            sent = await life.send(topic, value, key=key, headers=list(headers))
+                            sent = await uncancelled(
+                                life.send(topic, value, key=key, headers=list(headers))
+                            )
                         except BusUnavailableError:
                             continue  # lost by another publication; the next client has its turn
                         except KafkaError as error:
@@ -167,7 +170,7 @@ class KafkaProducer:
         backoff = self._cluster.timing.backoff()
         while True:
             try:
-                life = await self._connect()
+                life = await uncancelled(self._connect())
             except (KafkaError, OSError, TimeoutError, ArrieroError) as error:
                 self._away(await self._cluster.explain(error))
             except Exception:  # noqa: BLE001 - one attempt ends here, whatever ended it

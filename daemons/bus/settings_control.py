@@ -46,6 +46,8 @@ class ControlBusSettings(BaseModel):
     """Files like `config/sal/topics.json` with further topics; later ones win."""
     schema_cache: Path | None = None
     """Folder where schemas are kept, so that a registry outage does not stop a start."""
+    dead_letters: Path | None = None
+    """File of JSON lines where messages are kept that cannot be read; null: the log only."""
     replication: Annotated[int, Field(ge=1)] = 1
     """Replicas of the Kafka topics that we create."""
     timeout_s: Annotated[float, Field(gt=0)] = 10.0

@@ -6,23 +6,35 @@ so everything below can be built in a test without this module.
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Self
+from typing import Self, get_args
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from daemons.bus import ControlBus, EventStream
-from daemons.bus.commandable import Commandable, CommandPolicy, Presence
-from daemons.bus.control.factory import command_subscription, open_control_bus
+from daemons.bus.audit import FileAudit
+from daemons.bus.commandable import Commandable, CommandPolicy, Configuration, Presence
+from daemons.bus.control.factory import (
+    command_subscription,
+    open_control_bus,
+    open_schema_registry,
+)
+from daemons.bus.control.log_relay import LogRelay
+from daemons.bus.metrics import bus_metrics
 from daemons.bus.sal.dictionary import load_dictionary
 from daemons.bus.stream.factory import open_event_stream
+from daemons.bus.stream.raw import RawTopic, open_raw_topic
 from daemons.cli.settings import ServiceName, Settings, section
+from daemons.forwarder.assembly import NOTIFICATIONS, Further
 from daemons.forwarder.operations import add_routes as add_forwarder_routes
 from daemons.forwarder.service import Forwarder
+from daemons.forwarder.settings_notifications import NotificationSettings
 from daemons.runtime.clock import Clock, SystemClock
 from daemons.runtime.errors import SettingsError
 from daemons.runtime.health import HealthBoard
@@ -33,6 +45,7 @@ from daemons.runtime.service import Service
 from daemons.runtime.version import software_version
 from daemons.storage import ObjectStore
 from daemons.storage.factory import open_store
+from headerservice.registry_check import RegisteredSchemas
 from headerservice.service import HeaderService
 
 
@@ -46,6 +59,7 @@ class Parts:
     """The time of the control bus: a simulated night brings its own."""
     clock: Clock = field(default_factory=SystemClock)
     health: dict[str, HealthBoard] = field(default_factory=dict)
+    _audit: FileAudit | None = None
     _stores: dict[str, ObjectStore] = field(default_factory=dict)
     _exits: AsyncExitStack = field(default_factory=AsyncExitStack)
 
@@ -71,6 +85,14 @@ class Parts:
         """Return every destination of the configuration."""
         return {name: self.store(name) for name in self.settings.stores}
 
+    def audit(self) -> FileAudit | None:
+        """Return where commands are kept, opened once; None where no file is named."""
+        path = self.settings.command_audit
+        if self._audit is None and path is not None:
+            self._audit = FileAudit(path)
+            self._exits.push_async_callback(self._audit.close)
+        return self._audit
+
     def event_stream(self, owner: str) -> EventStream:
         """Return a connection to the event stream that reports to its owner's board."""
         stream = open_event_stream(
@@ -81,6 +103,20 @@ class Parts:
         )
         self._exits.push_async_callback(stream.close)
         return stream
+
+    def notifications(self, owner: str, settings: NotificationSettings | None) -> RawTopic | None:
+        """Return a topic of S3 notifications that reports to its owner's board."""
+        if settings is None:
+            return None
+        topic = open_raw_topic(
+            settings,
+            role=NOTIFICATIONS,
+            client_id=f"{owner}-{self.settings.site.host}-notifications",
+            health=self.board(owner),
+            metrics=bus_metrics(self.registry),
+        )
+        self._exits.push_async_callback(topic.close)
+        return topic
 
     def control_bus(self, owner: str, *, identity: str | None = None) -> ControlBus:
         """Return a connection to the control bus that reports to its owner's board."""
@@ -93,6 +129,15 @@ class Parts:
         )
         self._exits.push_async_callback(bus.close)
         return bus
+
+    def registered_schemas(self, owner: str) -> RegisteredSchemas | None:
+        """Return where the control bus has its schemas; None where it has none."""
+        settings = self.settings.control_bus
+        if settings.registry_url is None:
+            return None
+        registry = open_schema_registry(settings, self.board(owner))
+        self._exits.push_async_callback(registry.close)
+        return RegisteredSchemas(registry, settings.subname)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +171,10 @@ def _forwarder(parts: Parts) -> Built:
         settings,
         host=parts.settings.site.host,
         store=parts.store(settings.store),
+        further=Further(
+            copies=tuple(parts.store(name) for name in settings.copies),
+            notifications=parts.notifications("forwarder", settings.notifications),
+        ),
         stream=parts.event_stream("forwarder"),
         health=parts.board("forwarder"),
         registry=parts.registry,
@@ -139,9 +188,16 @@ def _forwarder(parts: Parts) -> Built:
     )
 
 
-def _header_service(parts: Parts) -> Built:
+def header_service(parts: Parts) -> HeaderService:
+    """Return the header service without its runner.
+
+    Raises
+    ------
+    SettingsError
+        Its section is missing.
+    """
     settings = section(parts.settings.headerservice, "headerservice")
-    service = HeaderService(
+    return HeaderService(
         settings,
         host=parts.settings.site.host,
         bus=parts.control_bus(
@@ -153,8 +209,12 @@ def _header_service(parts: Parts) -> Built:
         registry=parts.registry,
         clock=parts.observatory_clock,
         dictionary=load_dictionary(parts.settings.control_bus.dictionaries),
+        schemas=parts.registered_schemas("headerservice"),
     )
-    runner = _runner(service, parts)
+
+
+def _header_service(parts: Parts) -> Built:
+    runner = _runner(header_service(parts), parts)
     return Built(runner, background=_commanded(runner, parts))
 
 
@@ -219,18 +279,39 @@ def _commanded(runner: ServiceRunner, parts: Parts) -> Mapping[str, Background]:
     if component is None:
         return {}
     name, index = component
-    identity = _identity(name, index)
+    settings = parts.settings
     commandable = Commandable(
-        parts.control_bus(runner.name, identity=identity),
+        parts.control_bus(runner.name, identity=_identity(name, index)),
         runner,
         Presence(
             component=name,
             index=index,
             version=software_version(),
-            durable=command_subscription(parts.settings.control_bus.address, name, index),
+            durable=command_subscription(settings.control_bus.address, name, index),
+            configuration=_configuration(settings),
         ),
         clock=parts.observatory_clock,
-        policy=CommandPolicy(allowed=parts.settings.commanders),
-        set_log_level=lambda level, _subsystem: set_level(level),
+        policy=CommandPolicy(
+            allowed=settings.commanders_of.get(_service_name(runner.name), settings.commanders)
+        ),
+        set_log_level=lambda level, subsystem: set_level(level, subsystem or None),
+        relay=LogRelay(parts.observatory_clock, service=runner.name),
+        audit=parts.audit(),
     )
-    return {f"{runner.name}-commands": commandable.run}
+
+    async def serve() -> None:
+        await commandable.run()
+        # Told to exit: it is silent from now on, also where other services go on.
+        await asyncio.Event().wait()
+
+    return {f"{runner.name}-commands": serve}
+
+
+def _service_name(name: str) -> ServiceName:
+    return next(known for known in get_args(ServiceName) if known == name)
+
+
+def _configuration(settings: Settings) -> Configuration:
+    """Return what is told of the configuration: its digest, for secrets are only referred to."""
+    digest = hashlib.sha256(settings.model_dump_json().encode()).hexdigest()
+    return Configuration(name=f"{settings.site.name}/{settings.site.host}", version=digest[:16])

@@ -94,7 +94,7 @@ def release(
     as_json: bool,
 ) -> None:
     """Store file NUMBER in spite of what was found, and record who decided so and why."""
-    body = {"who": who or _me(), "why": why, "waive": list(waive) or None}
+    body = {"who": who or who_am_i(), "why": why, "waive": list(waive) or None}
     _decide(path, at, f"/forwarder/quarantine/{number}/release", body, as_json=as_json)
 
 
@@ -115,8 +115,36 @@ def reject(
     as_json: bool,
 ) -> None:
     """Give file NUMBER up for good; it stays where it is."""
-    body = {"who": who or _me(), "why": why}
+    body = {"who": who or who_am_i(), "why": why}
     _decide(path, at, f"/forwarder/quarantine/{number}/reject", body, as_json=as_json)
+
+
+@quarantine.command(name="let-go")
+@click.argument("obs_id")
+@click.option("--why", required=True, help="For the record.")
+@click.option("--who", help="For the record; by default you.")
+@at_option
+@json_option
+@click.pass_obj
+def let_go(
+    path: Path | None,
+    obs_id: str,
+    *,
+    why: str,
+    who: str | None,
+    at: str | None,
+    as_json: bool,
+) -> None:
+    """Hold the exposure OBS_ID back no longer, in spite of what was found about it."""
+    body = {"who": who or who_am_i(), "why": why}
+    answer = ask(
+        path, at, lambda client: client.post(f"/forwarder/exposures/{obs_id}/release", body)
+    )
+    if as_json:
+        print_json(answer)
+    else:
+        now = "complete" if answer["complete"] else "not complete yet"
+        click.echo(f"{obs_id} is held back no longer; it is {now}")
 
 
 def _decide(
@@ -129,5 +157,6 @@ def _decide(
         click.echo(f"{file['path']} is now {file['state']}")
 
 
-def _me() -> str:
+def who_am_i() -> str:
+    """Return who gives the command, for the record."""
     return f"{getpass.getuser()}@{socket.gethostname()}"

@@ -33,6 +33,11 @@ def queue(path: Path | None, at: str | None, as_json: bool) -> None:  # noqa: FB
         ),
         empty="no file waits",
     )
+    for exposure in answer["held"]:
+        click.echo(
+            f"{exposure['obs_id']} is held back for {', '.join(exposure['held'])}; "
+            f"`arriero quarantine let-go {exposure['obs_id']} --why ...` lets it go"
+        )
     if answer["events"]:
         oldest = answer["events"][0]
         click.echo(

@@ -89,7 +89,14 @@ class Settings(RootSettings):
     `forwarder: MTForwarder`; without one it listens to the admin API only. The header service
     has its own setting."""
     commanders: tuple[str, ...] = ("*",)
-    """Identities that may command over the control bus, as shell patterns such as `*@summit-*`."""
+    """Identities that may command over the control bus, as shell patterns such as `*@summit-*`;
+    `identity#origin` names the sending process as well. Identities are not proven by the bus: the
+    broker's own access lists are what keeps strangers out."""
+    commanders_of: dict[ServiceName, tuple[str, ...]] = Field(default_factory=dict)
+    """The same for one service, instead of `commanders`."""
+    command_audit: Path | None = None
+    """File of JSON lines in which every command over the control bus is kept: who, what, when and
+    what came of it; null: the log only."""
     admin: AdminSettings = AdminSettings()
     """The interface for operators."""
     logging: LoggingSettings = LoggingSettings()
@@ -123,6 +130,8 @@ class Settings(RootSettings):
         used = {}
         if self.forwarder is not None:
             used["forwarder"] = self.forwarder.store
+            for store in self.forwarder.copies:
+                used[f"forwarder.copies ({store})"] = store
         if self.headerservice is not None:
             used["headerservice"] = self.headerservice.store
         return used

@@ -5,12 +5,13 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry
 
 from daemons.bus.address import BusAddress, BusKind
+from daemons.bus.control.dead_letters import ControlDeadLetters
 from daemons.bus.control.kafka import KafkaControlBus, KafkaDialect
 from daemons.bus.control.memory import MemoryControlBroker, MemoryControlBus
 from daemons.bus.control.mqtt import MqttControlBus, MqttDialect
 from daemons.bus.control.private_fields import Stamper
 from daemons.bus.control.reporting import ControlReporting
-from daemons.bus.interface import ControlBus
+from daemons.bus.interface import ForwardingBus
 from daemons.bus.kafka_client import KafkaCluster
 from daemons.bus.metrics import bus_metrics
 from daemons.bus.mqtt_client import MqttBroker
@@ -59,7 +60,7 @@ def open_control_bus(
     clock: Clock,
     health: HealthBoard,
     registry: CollectorRegistry | None = None,
-) -> ControlBus:
+) -> ForwardingBus:
     """Return a control bus; it connects when it is first used.
 
     Parameters
@@ -93,7 +94,12 @@ def open_control_bus(
             health=health,
         )
     stamper = Stamper(who, clock)
-    reporting = ControlReporting(health, bus_metrics(registry))
+    letters = settings.dead_letters
+    reporting = ControlReporting(
+        health,
+        bus_metrics(registry),
+        dead_letters=None if letters is None else ControlDeadLetters(letters),
+    )
     if address.kind is BusKind.MQTT:
         return MqttControlBus(
             MqttBroker(address, settings.security),
@@ -105,7 +111,7 @@ def open_control_bus(
         )
     return KafkaControlBus(
         KafkaCluster(address, client_id=who, security=settings.security),
-        _schema_registry(settings, health),
+        open_schema_registry(settings, health),
         dictionary,
         stamper,
         reporting=reporting,
@@ -117,7 +123,8 @@ def open_control_bus(
     )
 
 
-def _schema_registry(settings: ControlBusSettings, health: HealthBoard) -> SchemaRegistry:
+def open_schema_registry(settings: ControlBusSettings, health: HealthBoard) -> SchemaRegistry:
+    """Return a client of the schema registry that the settings name, not asked yet."""
     access = settings.registry_access
     authorization = None
     if access is not None:

@@ -8,23 +8,24 @@ one partition, events compacted.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 from daemons.bus.control.kafka_decode import Decoder, wanted_topics
 from daemons.bus.control.kafka_reader import KafkaReader, ReaderPlan
 from daemons.bus.control.kafka_start import Start
-from daemons.bus.control.kafka_topics import create_topic, uncancelled
+from daemons.bus.control.kafka_topics import create_topic
 from daemons.bus.control.private_fields import SAL_INDEX, Stamper, private_values
 from daemons.bus.control.reporting import BUS, ControlReporting
 from daemons.bus.interface import BusError, BusUnavailableError, ControlMessage, Topic
 from daemons.bus.kafka_client import KafkaCluster, KafkaError, quiet_aiokafka
+from daemons.bus.kafka_guard import uncancelled
 from daemons.bus.kafka_producer import KafkaProducer
-from daemons.bus.sal.dictionary import SalDictionary, TopicSpec
+from daemons.bus.sal.dictionary import SalDictionary
 from daemons.bus.sal.registry import RegisteredSchema, SchemaRegistry
-from daemons.bus.sal.schema import sal_schema
+from daemons.bus.sal.schema import AvroSchema, sal_schema
 from daemons.bus.sal.wire import WireError, encode, kafka_topic, message_key, subject
 from daemons.runtime.clock import TaiSeconds
 from daemons.runtime.errors import ArrieroError
@@ -81,7 +82,7 @@ class KafkaControlBus:
         self._report = reporting.publisher()
         self._producer = KafkaProducer(cluster, report=self._report)
         self._create_failed = False
-        self._writers: dict[str, RegisteredSchema] = {}
+        self._writers: dict[tuple[str, str], RegisteredSchema] = {}
         self._preparing: dict[str, asyncio.Lock] = {}
         self._readers: set[KafkaReader] = set()
 
@@ -91,48 +92,73 @@ class KafkaControlBus:
         """Send a message and return it as sent; see `ControlBus.publish`."""
         spec = self._dictionary.get(topic)
         payload = spec.complete(fields)
-        name = kafka_topic(self._dialect.subname, topic)
-        metrics = self._reporting.metrics
-        try:
-            writer = await self._prepared(spec, name)
+        with self._failures_counted():
+            writer = await self._prepared(topic, sal_schema(spec), owned=False)
             message = self._stamper.stamp(topic, payload, sequence)
-            await self._producer.send(
-                name,
-                _value(message, spec, writer),
-                key=message_key(topic, indexed=spec.indexed),
-                timeout_s=self._dialect.timeout_s,
-            )
-        except BusError as error:
-            metrics.publish_failures.labels(bus=BUS, code=error.code).inc()
-            raise
-        metrics.published.labels(bus=BUS).inc()
+            await self._send(message, writer)
         return message
 
-    async def _prepared(self, spec: TopicSpec, name: str) -> RegisteredSchema:
-        """Return what a topic is written with; make schema and topic on first use."""
-        writer = self._writers.get(name)
+    async def forward(self, message: ControlMessage) -> None:
+        """Send a message of somebody else as it was; see `ForwardingBus.forward`."""
+        if message.schema is None:
+            spec = self._dictionary.get(message.topic)
+            schema, owned = sal_schema(spec), False
+            message = replace(message, fields=spec.complete(message.fields))
+        else:
+            schema, owned = AvroSchema(message.schema), True
+        with self._failures_counted():
+            await self._send(message, await self._prepared(message.topic, schema, owned=owned))
+
+    async def _send(self, message: ControlMessage, writer: RegisteredSchema) -> None:
+        await self._producer.send(
+            kafka_topic(self._dialect.subname, message.topic),
+            _value(message, writer),
+            key=message_key(message.topic, indexed=writer.schema.has(SAL_INDEX)),
+            timeout_s=self._dialect.timeout_s,
+        )
+        self._reporting.metrics.published.labels(bus=BUS).inc()
+
+    @contextmanager
+    def _failures_counted(self) -> Iterator[None]:
+        try:
+            yield
+        except BusError as error:
+            self._reporting.metrics.publish_failures.labels(bus=BUS, code=error.code).inc()
+            raise
+
+    async def _prepared(self, topic: Topic, ours: AvroSchema, *, owned: bool) -> RegisteredSchema:
+        """Return what a topic is written with; make schema and topic on first use.
+
+        With `owned` it is exactly that schema, else the one of the topic's owner if it fits.
+        """
+        name = kafka_topic(self._dialect.subname, topic)
+        key = (name, ours.text if owned else "")
+        writer = self._writers.get(key)
         if writer is not None:
             return writer
         async with self._preparing.setdefault(name, asyncio.Lock()):
-            if name not in self._writers:
+            if key not in self._writers:
+                find = self._registry.register if owned else self._registry.for_writing
                 try:
                     async with asyncio.timeout(self._dialect.timeout_s):
-                        found = await self._registry.for_writing(subject(name), sal_schema(spec))
-                        await self._create(spec, name)
+                        found = await find(subject(name), ours)
+                        await self._create(topic, name)
                 except TimeoutError as error:
                     raise BusUnavailableError(
                         f"{name} could not be prepared within {self._dialect.timeout_s:g} s: "
                         "look at broker and schema registry"
                     ) from error
-                self._writers[name] = found
-            return self._writers[name]
+                self._writers[key] = found
+            return self._writers[key]
 
-    async def _create(self, spec: TopicSpec, name: str) -> None:
-        compacted = Topic(spec.component, spec.name).is_event
+    async def _create(self, topic: Topic, name: str) -> None:
         try:
             await uncancelled(
                 create_topic(
-                    self._cluster, name, compacted=compacted, replication=self._dialect.replication
+                    self._cluster,
+                    name,
+                    compacted=topic.is_event,
+                    replication=self._dialect.replication,
                 )
             )
         except (KafkaError, OSError, ArrieroError) as error:
@@ -184,12 +210,13 @@ class KafkaControlBus:
             reader.close()
         await self._producer.close()
         await self._registry.close()
+        await asyncio.to_thread(self._reporting.close)
 
 
-def _value(message: ControlMessage, spec: TopicSpec, writer: RegisteredSchema) -> bytes:
+def _value(message: ControlMessage, writer: RegisteredSchema) -> bytes:
     record = dict(message.fields)
     record |= private_values(message, revision=writer.schema.revision)
-    if spec.indexed:
+    if writer.schema.has(SAL_INDEX):
         record[SAL_INDEX] = message.topic.index
     try:
         return encode(writer.schema_id, writer.schema, record)

@@ -78,7 +78,11 @@ class Decoder:
                 schema_id(value), expected=full_name(topic.component, topic.name)
             )
             message = from_wire(
-                topic.component, topic.name, decode(value, schema), historical=historical
+                topic.component,
+                topic.name,
+                decode(value, schema),
+                historical=historical,
+                schema=schema.text,
             )
         except BusUnavailableError:
             raise

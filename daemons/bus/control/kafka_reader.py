@@ -27,10 +27,10 @@ from daemons.bus.control.kafka_start import (
     records_before,
     start_offsets,
 )
-from daemons.bus.control.kafka_topics import existing_partitions, uncancelled
 from daemons.bus.control.mailbox import Mailbox
 from daemons.bus.interface import BusUnavailableError, ControlMessage, Topic
 from daemons.bus.kafka_client import KafkaCluster, KafkaError
+from daemons.bus.kafka_guard import existing_partitions, uncancelled
 from daemons.bus.kafka_watchdog import KafkaProbe, Position, Progress, StallJudge
 from daemons.bus.report import ConnectionReport
 from daemons.runtime.errors import ArrieroError
@@ -39,6 +39,8 @@ MAILBOX_SIZE = 2000
 """Messages that wait for the subscriber before reading pauses."""
 
 _BATCH = 500
+_AT_A_TIME = 50
+"""Records that are decoded before others get their turn."""
 _POLL_S = 0.5
 _COMMIT_EVERY_S = 0.5
 _LOOK_FOR_MISSING_S = 1.0
@@ -267,7 +269,10 @@ class KafkaReader:
         self, consumer: AIOKafkaConsumer, batches: Sequence[Sequence[ConsumerRecord]]
     ) -> None:
         """Deliver what was fetched: each partition in its order, all together in that of time."""
-        for record in heapq.merge(*batches, key=lambda record: record.timestamp):
+        ordered = heapq.merge(*batches, key=lambda record: record.timestamp)
+        for place, record in enumerate(ordered, start=1):
+            if place % _AT_A_TIME == 0:
+                await asyncio.sleep(0)  # decoding may go on for many milliseconds otherwise
             partition = TopicPartition(record.topic, record.partition)
             if partition in self._postponed:
                 continue

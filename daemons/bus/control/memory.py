@@ -341,6 +341,13 @@ class MemoryControlBus:
         await asyncio.sleep(0)  # let the readers run, as a network would
         return message
 
+    async def forward(self, message: ControlMessage) -> None:
+        """Send a message of somebody else as it was; see `ForwardingBus.forward`."""
+        if self._closed:
+            raise BusError(f"the control bus is closed, so {message.topic} was not sent")
+        self._broker.append(dataclasses.replace(message, historical=False))
+        await asyncio.sleep(0)  # let the readers run, as a network would
+
     @asynccontextmanager
     async def subscribe(
         self,

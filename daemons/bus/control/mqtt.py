@@ -35,6 +35,8 @@ from daemons.runtime.clock import Clock, TaiSeconds
 
 MAILBOX_SIZE = 500
 """Messages that wait for the subscriber here; as many again wait in the session."""
+LARGEST_BYTES = 4 * 1024 * 1024
+"""A larger payload is no message of the control bus; it is set aside unread."""
 _RESERVED = frozenset("/+#\0")
 _FLOATS = frozenset({"float", "double"})
 _log = structlog.get_logger(__name__)
@@ -241,6 +243,8 @@ class MqttReader:
         if not received.payload:
             return None  # a retained event was taken away
         try:
+            if len(received.payload) > LARGEST_BYTES:
+                raise ValueError(f"{len(received.payload)} bytes are no message")  # noqa: TRY301 - as any other payload that is none
             topic = self._dialect.topic(received.topic)
             message = self._codec.decode(topic, received.payload)
         except (ValueError, TypeError, RecursionError) as error:
@@ -318,7 +322,12 @@ class MqttControlBus:
     ) -> ControlMessage:
         """Send a message and return it as sent; see `ControlBus.publish`."""
         message = self._stamper.stamp(topic, self._dictionary.complete(topic, fields), sequence)
-        metrics = self._reporting.metrics
+        await self.forward(message)
+        return message
+
+    async def forward(self, message: ControlMessage) -> None:
+        """Send a message as it is; see `ForwardingBus.forward`."""
+        topic, metrics = message.topic, self._reporting.metrics
         try:
             await self._sender.publish(
                 self._dialect.name(topic),
@@ -330,7 +339,6 @@ class MqttControlBus:
             metrics.publish_failures.labels(bus=BUS, code=error.code).inc()
             raise
         metrics.published.labels(bus=BUS).inc()
-        return message
 
     @asynccontextmanager
     async def subscribe(
@@ -374,3 +382,4 @@ class MqttControlBus:
         for reader in tuple(self._readers):
             reader.close()
         await self._sender.close()
+        await asyncio.to_thread(self._reporting.close)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from daemons.bus.interface import ControlMessage, Topic
@@ -111,8 +112,27 @@ def private_values(message: ControlMessage, *, revision: str) -> dict[str, Any]:
     }
 
 
+@lru_cache(maxsize=8192)
+def _topic(component: str, name: str, index: int) -> Topic:
+    """Return one and the same topic each time: dictionaries then find it without comparing."""
+    return Topic(component, name, index)
+
+
+@lru_cache(maxsize=8192)
+def _payload(fields: tuple[str, ...]) -> tuple[str, ...]:
+    """Return which fields of a record are payload; a topic has the same ones in every message."""
+    return tuple(
+        field for field in fields if not field.startswith("private_") and field != SAL_INDEX
+    )
+
+
 def from_wire(
-    component: str, name: str, record: Mapping[str, Any], *, historical: bool = False
+    component: str,
+    name: str,
+    record: Mapping[str, Any],
+    *,
+    historical: bool = False,
+    schema: str | None = None,
 ) -> ControlMessage:
     """Make a message out of a decoded record, whatever private fields its writer knows.
 
@@ -124,6 +144,8 @@ def from_wire(
         Payload, private fields and `salIndex` together.
     historical
         Whether it is from before the subscription.
+    schema
+        What it was written with.
 
     Raises
     ------
@@ -131,15 +153,12 @@ def from_wire(
         A private field is not of its type.
     """
     return ControlMessage(
-        topic=Topic(component, name, int(record.get(SAL_INDEX, 0))),
-        fields={
-            field: value
-            for field, value in record.items()
-            if not field.startswith("private_") and field != SAL_INDEX
-        },
+        topic=_topic(component, name, int(record.get(SAL_INDEX, 0))),
+        fields={field: record[field] for field in _payload(tuple(record))},
         sent=TaiSeconds(float(record.get("private_sndStamp", 0.0))),
         sequence=int(record.get("private_seqNum", 0)),
         identity=str(record.get("private_identity", "")),
         origin=int(record.get("private_origin", 0)),
         historical=historical,
+        schema=schema,
     )

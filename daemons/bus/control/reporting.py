@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import structlog
 
+from daemons.bus.control.dead_letters import ControlDeadLetters
 from daemons.bus.interface import PoisonMessage
 from daemons.bus.metrics import BusMetrics
 from daemons.bus.report import ConnectionReport
@@ -51,10 +52,19 @@ class ControlReporting:
         The board of the process.
     metrics
         The figures of the process.
+    dead_letters
+        Where messages are kept that cannot be read, besides the log.
     """
 
-    def __init__(self, health: HealthBoard, metrics: BusMetrics) -> None:
+    def __init__(
+        self,
+        health: HealthBoard,
+        metrics: BusMetrics,
+        *,
+        dead_letters: ControlDeadLetters | None = None,
+    ) -> None:
         self.metrics = metrics
+        self._dead_letters = dead_letters
         self._health = health
         self._readers: dict[object, Dependency] = {}
         self._poison: dict[str, int] = {}
@@ -95,6 +105,8 @@ class ControlReporting:
     def poison(self, message: PoisonMessage, *, source: str) -> None:
         """Count a message that cannot be read; log the first ones of a source, then few."""
         self.metrics.poison.labels(bus=BUS).inc()
+        if self._dead_letters is not None and not self._dead_letters.put(message):
+            _log.debug("dead_letter_left_out", where=message.where)
         count = self._poison[source] = self._poison.get(source, 0) + 1
         if count <= _LOGGED_FIRST or count % _LOGGED_EACH == 0:
             _log.warning(
@@ -105,3 +117,8 @@ class ControlReporting:
                 size_bytes=len(message.payload),
                 count=count,
             )
+
+    def close(self) -> None:
+        """Write the dead letters that wait."""
+        if self._dead_letters is not None:
+            self._dead_letters.close()

@@ -92,6 +92,14 @@ class AvroSchema:
         digest = hashlib.md5(text.encode(), usedforsecurity=False)
         return digest.hexdigest()[:_REVISION_DIGITS]
 
+    def has(self, name: str) -> bool:
+        """Return whether records have a field."""
+        return name in self._names
+
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        return frozenset(field["name"] for field in self.document["fields"])
+
     def covers(self, other: AvroSchema) -> bool:
         """Return whether records of another schema can be written with this one.
 

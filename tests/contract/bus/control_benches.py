@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaProducer
 from aiomqtt import Client
 from prometheus_client import CollectorRegistry
 
-from daemons.bus import ControlBus, ControlMessage, Delivery, Subscription, Topic
+from daemons.bus import ControlMessage, Delivery, ForwardingBus, Subscription, Topic
 from daemons.bus.address import parse_address
 from daemons.bus.control.kafka import KafkaControlBus, KafkaDialect
 from daemons.bus.control.memory import MemoryControlBroker, MemoryControlBus
@@ -26,6 +26,7 @@ from daemons.bus.mqtt_client import MqttBroker, MqttTiming
 from daemons.bus.sal.dictionary import load_dictionary
 from daemons.bus.sal.registry import SchemaRegistry
 from daemons.bus.sal.wire import kafka_topic
+from daemons.bus.security import BusSecurity
 from daemons.bus.settings_control import ControlBusSettings
 from daemons.runtime.clock import SystemClock
 from daemons.runtime.health import HealthBoard
@@ -54,10 +55,10 @@ class Bench(ABC):
     def __init__(self) -> None:
         self.health = HealthBoard()
         self.figures = CollectorRegistry()
-        self.buses: list[ControlBus] = []
+        self.buses: list[ForwardingBus] = []
 
     @abstractmethod
-    def make(self, identity: str) -> ControlBus:
+    def make(self, identity: str) -> ForwardingBus:
         """Return a bus."""
 
     @abstractmethod
@@ -80,7 +81,7 @@ class Bench(ABC):
         """Return how another process finds this broker."""
         raise AssertionError(f"{self.name} is in this process")
 
-    def bus(self, identity: str = "tester@localhost") -> ControlBus:
+    def bus(self, identity: str = "tester@localhost") -> ForwardingBus:
         bus = self.make(identity)
         self.buses.append(bus)
         return bus
@@ -108,7 +109,7 @@ class MemoryBench(Bench):
         super().__init__()
         self.broker = MemoryControlBroker()
 
-    def make(self, identity: str) -> ControlBus:
+    def make(self, identity: str) -> ForwardingBus:
         return MemoryControlBus(self.broker, identity=identity, health=self.health)
 
     async def stop(self) -> None:
@@ -125,12 +126,18 @@ class KafkaBench(Bench):
     name = "kafka"
 
     def __init__(
-        self, kafka: Kafka, registry: SmallRegistry | Apicurio, cache: Path | None = None
+        self,
+        kafka: Kafka,
+        registry: SmallRegistry | Apicurio,
+        cache: Path | None = None,
+        *,
+        security: BusSecurity | None = None,
     ) -> None:
         super().__init__()
         self.kafka = kafka
         self.registry = registry
         self.cache = cache
+        self.security = security or BusSecurity()
         self.subname = f"t{uuid.uuid4().hex[:10]}"
 
     def topic(self, topic: Topic) -> str:
@@ -138,7 +145,9 @@ class KafkaBench(Bench):
 
     def make(self, identity: str) -> KafkaControlBus:
         return KafkaControlBus(
-            KafkaCluster(parse_address(self.kafka.url), identity, timing=QUICK_KAFKA),
+            KafkaCluster(
+                parse_address(self.kafka.url), identity, security=self.security, timing=QUICK_KAFKA
+            ),
             SchemaRegistry(
                 self.registry.registry_url, cache=self.cache, timeout_s=3.0, health=self.health
             ),

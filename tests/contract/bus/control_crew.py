@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from daemons.bus import ControlBus, Topic
-from daemons.bus.commandable import Commandable, CommandPolicy, Presence
+from daemons.bus.audit import CommandAudit
+from daemons.bus.commandable import Commandable, CommandPolicy, Configuration, Presence
 from daemons.bus.control.log_relay import LogRelay
 from daemons.runtime.clock import SystemClock
 from daemons.runtime.runner import ServiceRunner
@@ -63,6 +64,8 @@ class Crew:
         durable: str | None = None,
         policy: CommandPolicy = QUICK,
         relay: LogRelay | None = None,
+        audit: CommandAudit | None = None,
+        configuration: Configuration | None = None,
     ) -> None:
         self.service = IdleService()
         self.runner = ServiceRunner(self.service)
@@ -70,11 +73,18 @@ class Crew:
         self.commandable = Commandable(
             bus,
             self.runner,
-            Presence(component=component, index=index, version="1.2.3", durable=durable),
+            Presence(
+                component=component,
+                index=index,
+                version="1.2.3",
+                durable=durable,
+                configuration=configuration,
+            ),
             clock=SystemClock(),
             policy=policy,
             set_log_level=lambda level, subsystem: self.levels.append((level, subsystem)),
             relay=relay,
+            audit=audit,
         )
         self.task: asyncio.Task[None] | None = None
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 import base64
 import shutil
 import socket
+import ssl
 import struct
 import subprocess
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
+from daemons.bus.security import BusSecurity
+from tests.support.certificates import Certificate, make_certificate
 from tests.support.servers.cache import KAFKA_VERSION, kafka_libs, require
 from tests.support.servers.errors import ServerStartError
 from tests.support.servers.ports import LOOPBACK, free_port, release
@@ -33,8 +38,12 @@ class Kafka(ServerProcess):
     directory
         Where configuration, data and log go.
     users
-        Name → password: when given, clients authenticate by SCRAM-SHA-512 and
+        Name → password: when given, clients authenticate by `mechanism` and
         may do only what an ACL allows (`super_user` may do everything).
+    mechanism
+        `SCRAM-SHA-512` or `PLAIN`.
+    tls
+        With `users`: over TLS, with a certificate made for the test.
     properties
         Broker properties on top of ours, such as `auto.create.topics.enable`.
     """
@@ -46,10 +55,14 @@ class Kafka(ServerProcess):
         directory: Path,
         *,
         users: Mapping[str, str] | None = None,
+        mechanism: str = "SCRAM-SHA-512",
+        tls: bool = False,
         properties: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(directory)
         self.users = dict(users or {})
+        self.mechanism = mechanism
+        self.certificate = _certificate(directory) if tls else None
         self._properties = dict(properties or {})
         self._ports: tuple[int, ...] = ()
 
@@ -70,8 +83,38 @@ class Kafka(ServerProcess):
 
     @property
     def security_protocol(self) -> str:
-        """`PLAINTEXT`, or `SASL_PLAINTEXT` with users."""
-        return "SASL_PLAINTEXT" if self.users else "PLAINTEXT"
+        """`PLAINTEXT`; with users `SASL_PLAINTEXT`, or `SASL_SSL` over TLS."""
+        if not self.users:
+            return "PLAINTEXT"
+        return "SASL_PLAINTEXT" if self.certificate is None else "SASL_SSL"
+
+    def security(self, folder: Path, username: str, password: str) -> BusSecurity:
+        """Return how our own clients authenticate, with the secret in a file of `folder`."""
+        secret = folder / f"{username}.secret"
+        secret.touch(mode=0o600)
+        secret.write_text(password)
+        return BusSecurity.model_validate(
+            {
+                "protocol": self.security_protocol,
+                "mechanism": self.mechanism,
+                "username": username,
+                "password": {"file": str(secret)},
+                "ca_file": None if self.certificate is None else str(self.certificate.ca_bundle),
+            }
+        )
+
+    def client_options(self, username: str, password: str) -> dict[str, Any]:
+        """Return the same as options of a bare aiokafka client."""
+        options: dict[str, Any] = {
+            "security_protocol": self.security_protocol,
+            "sasl_mechanism": self.mechanism,
+            "sasl_plain_username": username,
+            "sasl_plain_password": password,
+        }
+        if self.certificate is not None:
+            bundle = str(self.certificate.ca_bundle)
+            options["ssl_context"] = ssl.create_default_context(cafile=bundle)
+        return options
 
     @property
     def super_user(self) -> tuple[str, str]:
@@ -89,7 +132,8 @@ class Kafka(ServerProcess):
         self._config.write_text("\n".join([*lines, ""]), encoding="utf-8")
         command = self._java("kafka.tools.StorageTool", "format", "-t", _cluster_id())
         command += ["-c", str(self._config)]
-        for name, password in self._all_users().items():
+        scram = self._all_users() if self.mechanism.startswith("SCRAM") else {}
+        for name, password in scram.items():
             command += ["--add-scram", f"SCRAM-SHA-512=[name={name},password={password}]"]
         done = subprocess.run(command, capture_output=True, check=False, text=True, timeout=120)
         if done.returncode:
@@ -99,7 +143,13 @@ class Kafka(ServerProcess):
         return self._java("kafka.Kafka", str(self._config))
 
     def answers(self) -> bool:
-        with socket.create_connection((LOOPBACK, self.port), timeout=_ASK_TIMEOUT_S) as connection:
+        with ExitStack() as stack:
+            bare = socket.create_connection((LOOPBACK, self.port), timeout=_ASK_TIMEOUT_S)
+            connection = stack.enter_context(bare)
+            if self.certificate is not None:
+                context = ssl.create_default_context(cafile=str(self.certificate.ca_bundle))
+                wrapped = context.wrap_socket(connection, server_hostname=LOOPBACK)
+                connection = stack.enter_context(wrapped)
             versions = _ask(connection, _API_VERSIONS, 0, b"")
             if struct.unpack_from(">h", versions)[0] != 0:
                 return False
@@ -149,8 +199,44 @@ class Kafka(ServerProcess):
             "broker.session.timeout.ms": "3000",
         }
         if self.users:
-            settings |= _scram_settings()
+            settings |= self._login_settings()
         return settings | self._properties
+
+    def _login_settings(self) -> dict[str, str]:
+        protocol, mechanism = self.security_protocol, self.mechanism
+        listener = f"listener.name.{protocol.lower()}.{mechanism.lower()}.sasl.jaas.config"
+        settings = {
+            "listener.security.protocol.map": f"{protocol}:{protocol},CONTROLLER:PLAINTEXT",
+            "inter.broker.listener.name": protocol,
+            "sasl.mechanism.inter.broker.protocol": mechanism,
+            "sasl.enabled.mechanisms": mechanism,
+            listener: _login(mechanism, self._all_users()),
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": f"User:{_BROKER_USER};User:ANONYMOUS",
+            "allow.everyone.if.no.acl.found": "false",
+        }
+        if self.certificate is not None:
+            settings |= {
+                "ssl.keystore.type": "PEM",
+                "ssl.keystore.location": str(self.directory / "broker.pem"),
+                "ssl.truststore.type": "PEM",
+                "ssl.truststore.location": str(self.certificate.ca_bundle),
+            }
+        return settings
+
+
+def _login(mechanism: str, users: Mapping[str, str]) -> str:
+    """Return the line of JAAS with which the broker logs in, and by PLAIN knows its users."""
+    kind = "plain.Plain" if mechanism == "PLAIN" else "scram.Scram"
+    known = (
+        "".join(f' user_{name}="{password}"' for name, password in users.items())
+        if mechanism == "PLAIN"
+        else ""
+    )
+    return (
+        f"org.apache.kafka.common.security.{kind}LoginModule required "
+        f'username="{_BROKER_USER}" password="{_BROKER_PASSWORD}"{known};'
+    )
 
 
 def _cluster_id() -> str:
@@ -161,21 +247,14 @@ def _cluster_id() -> str:
             return cluster
 
 
-def _scram_settings() -> dict[str, str]:
-    login = (
-        "org.apache.kafka.common.security.scram.ScramLoginModule required "
-        f'username="{_BROKER_USER}" password="{_BROKER_PASSWORD}";'
-    )
-    return {
-        "listener.security.protocol.map": "SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
-        "inter.broker.listener.name": "SASL_PLAINTEXT",
-        "sasl.mechanism.inter.broker.protocol": "SCRAM-SHA-512",
-        "sasl.enabled.mechanisms": "SCRAM-SHA-512",
-        "listener.name.sasl_plaintext.scram-sha-512.sasl.jaas.config": login,
-        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-        "super.users": f"User:{_BROKER_USER};User:ANONYMOUS",
-        "allow.everyone.if.no.acl.found": "false",
-    }
+def _certificate(directory: Path) -> Certificate:
+    """Return a certificate, with its key in one PEM file as Kafka wants it."""
+    directory.mkdir(parents=True, exist_ok=True)
+    made = make_certificate(directory)
+    both = directory / "broker.pem"
+    both.touch(mode=0o600)
+    both.write_text((directory / "key.pem").read_text() + made.ca_bundle.read_text())
+    return made
 
 
 def _ask(connection: socket.socket, api_key: int, version: int, body: bytes) -> bytes:

@@ -1,14 +1,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import threading
+from collections.abc import Iterator
+from io import StringIO
 from typing import Any
 
+import pytest
 import structlog
 
-from daemons.bus.control.log_relay import BURST, PER_SECOND, LogRelay
+from daemons.bus.control.log_relay import BURST, OWN_WAY, PER_SECOND, LogRelay
 from daemons.runtime.clock import SystemClock, TaiSeconds, UtcSeconds
+from daemons.runtime.logging import configure_logging
+from tests.support.logs import restored_logging
 
 
 class HandClock:
@@ -113,3 +119,67 @@ async def test_level_can_be_changed() -> None:
     logger(relay).debug("detail")
     await settled()
     assert [p["level"] for p in sent] == [10]
+
+
+@pytest.fixture
+def heard() -> Iterator[tuple[LogRelay, list[dict[str, Any]]]]:
+    """A relay of the forwarder that listens to the logs of the process."""
+    with restored_logging():
+        configure_logging(level="DEBUG", format="json", host="h", service="x", stream=StringIO())
+        yield LogRelay(HandClock(), service="forwarder"), []
+
+
+Heard = tuple[LogRelay, list[dict[str, Any]]]
+
+
+async def test_entry_of_the_process_is_told_with_its_place_and_traceback(heard: Heard) -> None:
+    relay, sent = heard
+    relay.attach(sent.append)
+    structlog.get_logger("daemons.x").error("journal_failed", exc_info=OSError("disk full"))
+    logging.getLogger("elsewhere").warning("careful %s", "now")
+    relay.detach()
+    structlog.get_logger("daemons.x").error("after")
+    await settled()
+    ours, theirs = sent
+    assert (ours["name"], ours["message"], ours["level"]) == ("daemons.x", "journal_failed", 40)
+    assert "OSError: disk full" in ours["traceback"]
+    assert ours["filePath"] == __file__
+    assert ours["functionName"].startswith("test_entry_of_the_process")
+    assert ours["lineNumber"] > 0
+    assert (theirs["name"], theirs["message"]) == ("elsewhere", "careful now")
+
+
+async def test_way_to_the_bus_is_not_told_about_on_the_bus(heard: Heard) -> None:
+    relay, sent = heard
+    relay.attach(sent.append)
+    for name in (*OWN_WAY, "aiokafka.consumer.fetcher"):
+        logging.getLogger(name).error("away")
+    logging.getLogger("daemons.bus.reporting").error("poison")
+    relay.detach()
+    await settled()
+    assert [payload["message"] for payload in sent] == ["poison"]
+
+
+async def test_entry_of_another_service_of_the_process_is_not_its_own(heard: Heard) -> None:
+    relay, sent = heard
+    relay.attach(sent.append)
+    for service in ("forwarder", "registrar"):
+        with structlog.contextvars.bound_contextvars(service=service):
+            structlog.get_logger("daemons.x").warning(f"of_{service}")
+    structlog.get_logger("daemons.x").warning("of_nobody")
+    relay.detach()
+    await settled()
+    assert [payload["message"] for payload in sent] == ["of_forwarder", "of_nobody"]
+
+
+async def test_level_of_one_subsystem_is_its_own(heard: Heard) -> None:
+    relay, sent = heard
+    relay.attach(sent.append)
+    relay.set_level(logging.DEBUG, "daemons.x")
+    structlog.get_logger("daemons.x.part").debug("told")
+    structlog.get_logger("daemons.y").info("not_told")
+    relay.set_level(logging.ERROR)
+    structlog.get_logger("daemons.x.part").warning("not_told_any_more")
+    relay.detach()
+    await settled()
+    assert [payload["message"] for payload in sent] == ["told"]

@@ -22,7 +22,7 @@ def make_rig(tmp_path: Path) -> Callable[..., Rig]:
     def make(**changes: Any) -> Rig:
         parts = {
             name: changes.pop(name)
-            for name in ("control_broker", "event_broker", "store", "stream")
+            for name in ("control_broker", "event_broker", "store", "stream", "schemas")
             if name in changes
         }
         return Rig(tmp_path, settings_for(tmp_path, **changes), **parts)

@@ -26,6 +26,7 @@ from daemons.storage import ObjectStore
 from daemons.storage.directory import DirectoryStore
 from headerservice.definitions import parse_topic
 from headerservice.loading import definitions_path, load_definitions
+from headerservice.registry_check import RegisteredSchemas
 from headerservice.rules import Definitions
 from headerservice.service import HeaderService
 from headerservice.settings import HeaderServiceSettings
@@ -324,6 +325,7 @@ class Rig(Stage):
     event_broker: MemoryBroker = field(default_factory=MemoryBroker)
     store: ObjectStore | None = None
     stream: EventStream | None = None
+    schemas: RegisteredSchemas | None = None
 
     def __post_init__(self) -> None:
         self.clock = SystemClock()
@@ -350,6 +352,7 @@ class Rig(Stage):
             health=self.health,
             registry=self.registry,
             clock=self.clock,
+            schemas=self.schemas,
         )
 
     @contextlib.asynccontextmanager
@@ -384,7 +387,11 @@ class Rig(Stage):
                 self._news.set()
 
     async def _listen_to_bus(self) -> None:
-        large = topic("MTHeaderService.logevent_largeFileObjectAvailable")
+        large = Topic(
+            self.settings.component,
+            "logevent_largeFileObjectAvailable",
+            self.settings.index,
+        )
         async with self.voice.subscribe([large], history=False, since=TaiSeconds(0)) as messages:
             async for delivery in messages:
                 self.announced.append(delivery.message.fields)
@@ -431,13 +438,17 @@ class Rig(Stage):
         day = obs_id.split("_")[2]
         path = (
             self.folder
-            / "store/MTHeaderService/header"
+            / f"store/{self._named()}/header"
             / day[:4]
             / day[4:6]
             / day[6:]
-            / f"MTHeaderService_header_{obs_id}{suffix}.yaml"
+            / f"{self._named()}_header_{obs_id}{suffix}.yaml"
         )
         return yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader)
+
+    def _named(self) -> str:
+        index = f":{self.settings.index}" if self.settings.index else ""
+        return f"{self.settings.component}{index}"
 
     def counter(self, name: str, **labels: str) -> float:
         return self.registry.get_sample_value(name, labels) or 0.0

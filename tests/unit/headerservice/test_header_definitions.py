@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from daemons.bus.sal.dictionary import load_dictionary
 from daemons.runtime.errors import SettingsError
-from headerservice.loading import definitions_path, keywords_of, load_definitions
-from headerservice.rules import Definitions
+from headerservice.loading import definitions_path, load_definitions
+from headerservice.rules import Definitions, keywords_of
+from translators.resources import config_root
 
 # The keywords that readers of LSSTCam headers know: source, and the instant at which it is wanted
 # (S start of integration, R start of readout, E end).
@@ -136,7 +138,8 @@ def test_factors_follow_from_the_declared_units(definitions: Definitions) -> Non
 
 
 def test_only_the_topics_that_are_needed_are_read(definitions: Definitions) -> None:
-    assert len(definitions.telemetry_topics) == 10
+    # The ten that the known keywords need, and the dome, against which vignetting is checked.
+    assert len(definitions.telemetry_topics) == 12
     components = {topic.component for topic in definitions.needed}
     assert components == {
         *("MTCamera", "MTPtg", "MTMount", "MTRotator", "MTHexapod", "MTDomeTrajectory", "ESS"),
@@ -144,35 +147,51 @@ def test_only_the_topics_that_are_needed_are_read(definitions: Definitions) -> N
     }
 
 
+def copied(tmp_path: Path) -> Path:
+    """Return a copy of LSSTCam's definitions, with what they extend beside them."""
+    shutil.copytree(config_root() / "instruments/common", tmp_path / "common")
+    return Path(shutil.copy(definitions_path("LSSTCam"), tmp_path / "keywords.yaml"))
+
+
 def changed(tmp_path: Path, before: str, after: str) -> Path:
-    text = definitions_path("LSSTCam").read_text(encoding="utf-8")
-    assert text.count(before) >= 1
-    path = tmp_path / "keywords.yaml"
-    path.write_text(text.replace(before, after, 1), encoding="utf-8")
-    return path
+    """Return a copy of LSSTCam's definitions with one change in the first file that has it."""
+    path = copied(tmp_path)
+    for each in (path, *sorted((tmp_path / "common").iterdir())):
+        text = each.read_text(encoding="utf-8")
+        if before in text:
+            each.write_text(text.replace(before, after, 1), encoding="utf-8")
+            return path
+    raise AssertionError(f"no file has {before!r}")
 
 
-def problem(path: Path) -> tuple[str, str]:
-    """Return the line of the file that the one problem names, and what it says."""
+def problems_of(path: Path) -> tuple[str, ...]:
     with pytest.raises(SettingsError) as caught:
         load_definitions(path, load_dictionary())
-    first = caught.value.problems[0]
-    assert first.startswith(f"{path}:")
-    number = int(first.removeprefix(f"{path}:").partition(":")[0])
-    return path.read_text(encoding="utf-8").splitlines()[number - 1], first
+    return caught.value.problems
+
+
+def line_of(problem: str) -> str:
+    """Return the line of the file that a problem names."""
+    file, number, _ = problem.split(":", 2)
+    return Path(file).read_text(encoding="utf-8").splitlines()[int(number) - 1]
 
 
 @pytest.mark.parametrize(
     ("before", "after", "in_line", "says"),
     [
         (
-            "MTPtg.mountPosition.skyAngle",
-            "MTPtg.mountPosition.skyangle",
+            "ptg.mountPosition.skyAngle",
+            "ptg.mountPosition.skyangle",
             "skyangle",
             "has no field",
         ),
         ("ESS:301.airFlow.speed", "ESS:301.airFlw.speed", "airFlw", "no topic"),
-        ("MTMount.elevation.actual", "MTMount:3.elevation.actual", "MTMount:3", "not indexed"),
+        (
+            "MTMount.elevation.actualPosition, ",
+            "MTMount:3.elevation.actualPosition, ",
+            "MTMount:3",
+            "not indexed",
+        ),
         ("unit: {from: rad, to: deg}", "unit: deg", "unit: deg", "has it in rad"),
         ("unit: {from: um, to: mm}", "unit: {from: um, to: s}", "unit", "cannot be converted"),
         ("unit: {from: um, to: mm}", "unit: {from: um, to: furlong}", "unit", "no unit"),
@@ -181,24 +200,71 @@ def problem(path: Path) -> tuple[str, str]:
         ("        item: 2\n", "", "FOCUSZ", "6 element(s)"),
         ("pick: max", "pick: most", "pick: most", "latest"),
         ("keyword: AZSTART", "keyword: AZIMUTHSTART", "AZIMUTHSTART", "no FITS keyword"),
-        ("keyword: AZEND", "keyword: AZSTART", "primary", "more than once"),
+        ("keyword: TESTTYPE", "keyword: REASON", "REASON", "more than once"),
         ("decimals: 7", "digits: 7", "digits", "unknown key"),
+        ("from: camera.log", "from: camra.log", "camra", "there is no camra among `components`"),
+        ("camera: MTCamera", "camera: MTCamra", "camera.log", "no topic MTCamra"),
+        ("camera: MTCamera", "camera: mt", "camera: mt", "Component[:index]"),
+        ("  ptg: MTPtg", "  Ptg: MTPtg", "Ptg: MTPtg", "no name for a component"),
+        ("common/simonyi.yaml", "common/simoni.yaml", "simoni", "there is no common/simoni.yaml"),
+        ("after: Weather", "after: Wether", "Wether", "there is no section"),
+        ("value: LSSTCam}", "value: 7}", "INSTRUME", "`value` is no str"),
+        ("range: [1, 40]", "range: [40, 1]", "AMSTART", "comes first"),
+        ("pick: max", "pick: mean", "VIGNETTE", "only a `float` has a `mean`"),
+        (
+            "valid_when: &tracking {field: airmass",
+            "valid_when: &tracking {field: airmas",
+            "HASTART",
+            "no field airmas",
+        ),
+        (
+            "unset: [0.0]\n        required: true\n        comment: begin of the observation",
+            "unset: [none]\n        required: true\n        comment: begin of the observation",
+            "unset",
+            "never 'none'",
+        ),
+        ("timeout_field: timeout", "timeout_field: mode", "timeout_field", "not a float"),
+        (
+            "start: camera.logevent_startIntegration",
+            "start: MTMount.elevation",
+            "start:",
+            "is no event",
+        ),
+        (
+            "readout: camera.logevent_startReadout",
+            "readout: camera.logevent_endOfImageTelemetry",
+            "exposure",
+            "not different events",
+        ),
+        ("names_field: ccdLocation", "names_field: ccdType", "names_field", "not a str"),
+        (
+            "unit: deg_C, range: [-200",
+            "unit: K, type: str, range: [-200",
+            "TEMP_SET",
+            "given twice",
+        ),
+        (
+            "type: float, field: ccdTempSetPoint",
+            "type: str, field: ccdTempSetPoint",
+            "TEMP_SET",
+            "not a str",
+        ),
     ],
 )
 def test_a_wrong_definition_is_refused_with_its_line(
     tmp_path: Path, before: str, after: str, in_line: str, says: str
 ) -> None:
-    line, sentence = problem(changed(tmp_path, before, after))
-    assert in_line in line
-    assert says in sentence
+    first = problems_of(changed(tmp_path, before, after))[0]
+    assert first.startswith(f"{tmp_path}/")
+    assert in_line in line_of(first)
+    assert says in first
 
 
-def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
-    path = changed(tmp_path, "MTPtg.mountPosition.skyAngle", "MTPtg.mountPosition.skyangle")
-    text = path.read_text(encoding="utf-8").replace("required: light", "required: lihgt")
-    path.write_text(text, encoding="utf-8")
-    with pytest.raises(SettingsError) as caught:
-        load_definitions(path, load_dictionary())
-    told = "\n".join(caught.value.problems)
-    assert "skyangle" in told
-    assert told.count("lihgt") >= 3
+def test_every_problem_of_every_file_is_told_at_once(tmp_path: Path) -> None:
+    path = copied(tmp_path)
+    simonyi, camera = tmp_path / "common/simonyi.yaml", tmp_path / "common/camera.yaml"
+    simonyi.write_text(simonyi.read_text().replace("mountPosition.skyAngle", "mountPosition.sky"))
+    camera.write_text(camera.read_text().replace("required: light", "required: lihgt"))
+    told = problems_of(path)
+    assert any(each.startswith(f"{simonyi}:") and "no field sky" in each for each in told)
+    assert any(each.startswith(f"{camera}:") and "lihgt" in each for each in told)

@@ -192,3 +192,76 @@ def test_an_unknown_state_is_no_extreme() -> None:
 def test_provenance_survives_the_journal() -> None:
     found = at(0.5, series((0.0, 10.0), (1.0, 20.0)))
     assert Resolved.from_json(found.to_json()) == found
+
+
+def measured(
+    pick: str, values: Series, how: str = "linear", max_age_s: float | None = 3.0, **reading: Any
+) -> Resolved:
+    """Return what a measured quantity did from 0 to 10 s."""
+    return sample_over(rule(how, pick, **reading), source(max_age_s), values, T0, T0 + 10.0)
+
+
+def test_a_mean_and_extremes_over_an_exposure_are_of_the_exposure_alone() -> None:
+    values = series(*((float(time), 2.0 * time) for time in range(-5, 16)))
+    assert measured("mean", values).value == pytest.approx(10.0)
+    assert measured("min", values).value == pytest.approx(0.0)
+    assert measured("max", values).value == pytest.approx(20.0)
+    assert measured("latest", values).value == pytest.approx(20.0)
+    found = measured("mean", values)
+    assert (found.quality, found.method, found.settled) == (Quality.GOOD, Method.MEAN, True)
+
+
+def test_the_mean_of_an_angle_that_comes_round_is_between_its_ends() -> None:
+    values = series(*((float(time), (355.0 + time) % 360.0) for time in range(-5, 16)))
+    assert measured("mean", values, "angular", period=360.0).value == pytest.approx(0.0, abs=1e-9)
+    around = series(*((float(time), (174.0 + time + 180) % 360 - 180) for time in range(-5, 16)))
+    found = measured("mean", around, "angular", period=360.0)
+    assert found.value == pytest.approx(179.0, abs=1e-9)
+
+
+def test_units_ranges_and_decimals_hold_for_a_mean_too() -> None:
+    values = series(*((float(time), 1000.0 + time) for time in range(-5, 16)))
+    assert measured("mean", values, scale=1e-3, decimals=3).value == 1.005
+    found = measured("mean", values, range=(0.0, 100.0))
+    assert (found.value, found.quality) == (None, Quality.OUT_OF_RANGE)
+
+
+def test_a_statistic_over_a_gap_stands_and_says_so() -> None:
+    times = [time for time in range(-5, 16) if not 2 < time < 7]
+    found = measured("mean", series(*((float(time), 5.0) for time in times)))
+    assert (found.value, found.quality, found.good) == (5.0, Quality.BRIDGED, True)
+    assert "no sample for 5.0 s of the exposure" in found.reason
+
+
+def test_a_statistic_of_little_of_an_exposure_is_no_value() -> None:
+    found = measured("mean", series(*((float(time), 5.0) for time in range(-5, 2))))
+    assert (found.value, found.quality, found.settled) == (None, Quality.STALE, False)
+    assert "cover only 40% of the exposure" in found.reason
+
+
+def test_a_mean_of_values_that_say_nothing_says_why() -> None:
+    values = series(*((float(time), 0.0) for time in range(-5, 16)))
+    found = measured("mean", values, unset=frozenset({0.0}))
+    assert (found.value, found.quality) == (None, Quality.DEFAULT)
+    assert measured("mean", series()).quality is Quality.MISSING
+
+
+def test_a_mean_waits_for_the_sample_after_the_end() -> None:
+    values = series(*((float(time), 1.0 * time) for time in range(-5, 10)))
+    assert not measured("mean", values).settled
+    values.insert(Sample(T0 + 10.5, None, {"x": 10.5}, (T0 + 10.5, 99, 1)))
+    assert measured("mean", values).settled
+    assert measured("mean", values).value == pytest.approx(5.0)
+
+
+def test_a_value_between_samples_that_are_usually_nearer_says_so() -> None:
+    dense = [(0.05 * step, 1.0 * step) for step in range(-40, 1)]
+    found = at(1.0, series(*dense, (2.0, 40.0), (2.05, 41.0)))
+    assert found.value == pytest.approx(20.0)
+    assert (found.quality, found.method, found.good) == (
+        *(Quality.BRIDGED, Method.INTERPOLATED),
+        True,
+    )
+    assert "2.0 s are between the samples around the instant, usually 0.05 s" in found.reason
+    even = at(1.0, series(*((0.5 * step, 1.0 * step) for step in range(-20, 20))))
+    assert even.quality is Quality.GOOD

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+from functools import cache
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daemons.bus.sal.dictionary import load_dictionary
 from daemons.runtime.clock import UtcSeconds, utc_to_tai
+from headerservice.loading import definitions_path, load_definitions
 from headerservice.rules import Definitions
 from headerservice.series import KEPT_SAMPLES, Sample, SampleStore, Series
 from tests.unit.headerservice.rig import message, topic
@@ -141,3 +146,82 @@ def test_a_message_without_a_time_of_sending_is_left_out(definitions: Definition
     (finding,) = store.insert(message("MTHexapod:1.application", {"demand": [0.0]}, float("nan")))
     assert finding.code == "time.missing"
     assert len(store) == 0
+
+
+MOUNT = "ATPtg.mountPositions"
+
+
+@cache
+def latiss() -> Definitions:
+    return load_definitions(definitions_path("LATISS"), load_dictionary())
+
+
+def test_the_elements_of_an_array_are_samples_of_their_own_times() -> None:
+    azimuths = [10.0 + 0.01 * place for place in range(100)]
+    fields = {"cRioTimestamp": T0 - 1.0, "azimuthCalculatedAngle": azimuths, "ra": [5.0] * 3}
+    store = store_with(latiss(), message(MOUNT, fields, T0))
+    (dating,) = latiss().datings[topic(MOUNT)]
+    found = store.series(topic(MOUNT), dating)
+    assert found is not None
+    assert len(found) == 100
+    first, last = found.before(T0 - 1.0), found.newest
+    assert first is not None
+    assert last is not None
+    assert (first.time, first.fields["azimuthCalculatedAngle"]) == (T0 - 1.0, 10.0)
+    assert last.time == pytest.approx(T0 - 0.01)
+    assert last.fields["azimuthCalculatedAngle"] == pytest.approx(10.99)
+    # A shorter array ends sooner; what is beyond it is absent, not zero.
+    assert first.fields["ra"] == 5.0
+    assert "ra" not in last.fields
+
+
+@pytest.mark.parametrize("value", [1.0, [], "text", None])
+def test_what_should_be_an_array_and_is_none_does_no_harm(value: object) -> None:
+    fields = {"cRioTimestamp": T0 - 1.0, "azimuthCalculatedAngle": value}
+    store = store_with(latiss(), message(MOUNT, fields, T0))
+    assert len(store) == 1
+
+
+def test_a_wrong_clock_is_told_once_until_it_was_right_again(definitions: Definitions) -> None:
+    store = SampleStore(definitions)
+
+    def insert(offset: float, number: int) -> int:
+        fields = {"actualPosition": 1.0, "actualPositionTimestamp": T0 + number + offset}
+        said = message("MTMount.elevation", fields, T0 + number, sequence=number)
+        return len([each for each in store.insert(said) if each.code == "time.implausible"])
+
+    assert [insert(3600.0, number) for number in range(5)] == [1, 0, 0, 0, 0]
+    assert insert(0.0, 6) == 0
+    assert [insert(-3600.0, number) for number in range(7, 10)] == [1, 0, 0]
+
+
+def test_a_schema_that_changes_in_the_night_is_told_once_and_when_it_is_back(
+    definitions: Definitions,
+) -> None:
+    store = SampleStore(definitions)
+    whole = {"actualPosition": 1.0, "actualPositionTimestamp": T0}
+
+    def insert(fields: dict[str, float], number: int) -> list[str]:
+        said = message("MTMount.elevation", fields, T0 + number, sequence=number)
+        return [each.sentence for each in store.insert(said)]
+
+    assert insert(whole, 1) == []
+    changed = {"position": 1.0, "actualPositionTimestamp": T0}
+    (sentence,) = insert(changed, 2)
+    assert "MTMount.elevation of MTMount has no actualPosition" in sentence
+    assert insert(changed, 3) == []
+    (again,) = insert({**whole, "more": 1.0}, 4)
+    assert "has actualPosition again" in again
+
+
+def test_what_is_kept_can_change_without_losing_what_was_kept(definitions: Definitions) -> None:
+    fields = {"actualPosition": 1.0, "actualPositionTimestamp": T0}
+    store = store_with(definitions, message("MTMount.elevation", fields, T0))
+    store.keep(latiss(), definitions)
+    assert store.newest_time(topic("MTMount.elevation")) == T0
+    store.insert(message(MOUNT, {"cRioTimestamp": T0, "ra": [1.0] * 100}, T0 + 1))
+    assert len(store) == 101
+    store.keep(latiss())
+    assert store.newest_time(topic("MTMount.elevation")) is None
+    assert store.insert(message("MTMount.elevation", fields, T0 + 2)) == ()
+    assert len(store) == 100

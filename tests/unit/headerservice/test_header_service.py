@@ -495,7 +495,8 @@ async def test_a_clock_that_jumps_in_the_middle_of_an_exposure_does_no_harm(
     assert header["HDRSTAT"] == "complete"
     expected = rig.sky.elevation + rig.sky.elevation_rate * (image.readout - rig.t0)
     assert header["ELEND"] == pytest.approx(expected, abs=1e-3)
-    assert rig.counter("arriero_header_findings_total", code="time.implausible") == 5
+    # Told once: the clock was wrong without a break.
+    assert rig.counter("arriero_header_findings_total", code="time.implausible") == 1
 
 
 async def test_what_is_said_before_the_start_belongs_to_the_exposure(make_rig: MakeRig) -> None:
