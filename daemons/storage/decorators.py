@@ -9,14 +9,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import count
-from pathlib import Path
 from typing import TypeVar
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from daemons.runtime.errors import ArrieroError
+from daemons.storage.bodies import opened, size_of
 from daemons.storage.interface import (
+    Body,
     ObjectExistsError,
     ObjectInfo,
     ObjectNotFoundError,
@@ -61,13 +62,13 @@ class StoreDecorator:
     async def put(
         self,
         key: str,
-        body: bytes | Path,
+        body: Body,
         *,
         metadata: Mapping[str, str] | None = None,
         content_type: str = "application/octet-stream",
         if_absent: bool = False,
     ) -> ObjectInfo:
-        """Store bytes, or the file at a path, under a key; see `ObjectStore.put`."""
+        """Store bytes or a file under a key; see `ObjectStore.put`."""
         return await self.inner.put(
             key, body, metadata=metadata, content_type=content_type, if_absent=if_absent
         )
@@ -129,13 +130,13 @@ class RetryingStore(StoreDecorator):
     async def put(
         self,
         key: str,
-        body: bytes | Path,
+        body: Body,
         *,
         metadata: Mapping[str, str] | None = None,
         content_type: str = "application/octet-stream",
         if_absent: bool = False,
     ) -> ObjectInfo:
-        """Store bytes, or the file at a path, under a key; see `ObjectStore.put`."""
+        """Store bytes or a file under a key; see `ObjectStore.put`."""
         attempts = count(1)
 
         async def attempt() -> ObjectInfo:
@@ -145,7 +146,7 @@ class RetryingStore(StoreDecorator):
                     key, body, metadata=metadata, content_type=content_type, if_absent=if_absent
                 )
             except ObjectExistsError:
-                own = await self._own(key, body, metadata or {}) if again else None
+                own = await find_own(self.inner, key, body, metadata or {}) if again else None
                 if own is None:
                     raise
                 return own
@@ -213,16 +214,18 @@ class RetryingStore(StoreDecorator):
         bound = self._settings.first_wait_s * 2.0 ** min(attempt - 1, 64)
         return self._rng.uniform(0.0, min(bound, self._settings.longest_wait_s))
 
-    async def _own(
-        self, key: str, body: bytes | Path, metadata: Mapping[str, str]
-    ) -> ObjectInfo | None:
-        sha256 = metadata.get("sha256")
-        if sha256 is None:
-            return None
-        found = await self.inner.head(key)
-        size = len(body) if isinstance(body, bytes) else await asyncio.to_thread(_size, body)
-        same = found is not None and found.size_bytes == size
-        return found if found and same and found.metadata.get("sha256") == sha256 else None
+
+async def find_own(
+    store: ObjectStore, key: str, body: Body, metadata: Mapping[str, str]
+) -> ObjectInfo | None:
+    """Return the object under a key where it has the size and `sha256` of what was to be put."""
+    sha256 = metadata.get("sha256")
+    if sha256 is None:
+        return None
+    found = await store.head(key)
+    size = await asyncio.to_thread(size_of, body)
+    same = found is not None and found.size_bytes == size
+    return found if found and same and found.metadata.get("sha256") == sha256 else None
 
 
 class StoreMetrics:
@@ -252,6 +255,12 @@ class StoreMetrics:
             "arriero_store_errors",
             "Calls to an object store that failed, by the error's code.",
             ["store", "operation", "code"],
+            registry=registry,
+        )
+        self.second_attempts = Counter(
+            "arriero_store_second_attempts",
+            "Slow uploads that were begun a second time, by which of the two arrived first.",
+            ["store", "first_to_arrive"],
             registry=registry,
         )
 
@@ -291,13 +300,13 @@ class MeteredStore(StoreDecorator):
     async def put(
         self,
         key: str,
-        body: bytes | Path,
+        body: Body,
         *,
         metadata: Mapping[str, str] | None = None,
         content_type: str = "application/octet-stream",
         if_absent: bool = False,
     ) -> ObjectInfo:
-        """Store bytes, or the file at a path, under a key; see `ObjectStore.put`."""
+        """Store bytes or a file under a key; see `ObjectStore.put`."""
         with self._measured("put"):
             info = await self.inner.put(
                 key, body, metadata=metadata, content_type=content_type, if_absent=if_absent
@@ -358,13 +367,13 @@ class DryRunStore(StoreDecorator):
 
     def __init__(self, inner: ObjectStore) -> None:
         super().__init__(inner)
-        self._put: dict[str, tuple[ObjectInfo, bytes | Path]] = {}
+        self._put: dict[str, tuple[ObjectInfo, Body]] = {}
         self._deleted: set[str] = set()
 
     async def put(
         self,
         key: str,
-        body: bytes | Path,
+        body: Body,
         *,
         metadata: Mapping[str, str] | None = None,
         content_type: str = "application/octet-stream",
@@ -374,7 +383,7 @@ class DryRunStore(StoreDecorator):
         kept = check_metadata(metadata)
         if if_absent and await self.head(key) is not None:
             raise ObjectExistsError(f"{key} is in {self.name} already")
-        size = len(body) if isinstance(body, bytes) else await asyncio.to_thread(_size, body)
+        size = await asyncio.to_thread(size_of, body)
         info = ObjectInfo(check_key(key), size, "", datetime.now(tz=UTC), kept)
         self._put[key] = info, body
         self._deleted.discard(key)
@@ -396,7 +405,7 @@ class DryRunStore(StoreDecorator):
         if pretended is None:
             return await self.inner.get(key)
         body = pretended[1]
-        return body if isinstance(body, bytes) else await asyncio.to_thread(body.read_bytes)
+        return await asyncio.to_thread(_content, body)
 
     async def list(self, prefix: str = "") -> AsyncIterator[ObjectInfo]:
         """Yield the objects that would be there, in key order."""
@@ -422,5 +431,6 @@ class DryRunStore(StoreDecorator):
         return ObjectInfo(info.key, info.size_bytes, info.etag, info.modified, {})
 
 
-def _size(path: Path) -> int:
-    return path.stat().st_size
+def _content(body: Body) -> bytes:
+    with opened(body, "a body") as payload:
+        return bytes(payload.read_into(memoryview(bytearray(payload.size)), 0))

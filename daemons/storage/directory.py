@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator, Mapping
 from itertools import islice
 from pathlib import Path
 
+from daemons.storage.bodies import held
 from daemons.storage.folder import ObjectFolder, Put
-from daemons.storage.interface import ObjectInfo
+from daemons.storage.interface import Body, ObjectInfo
 from daemons.storage.keys import check_metadata
 from daemons.storage.workers import Workers
 
@@ -59,16 +60,16 @@ class DirectoryStore:
     async def put(
         self,
         key: str,
-        body: bytes | Path,
+        body: Body,
         *,
         metadata: Mapping[str, str] | None = None,
         content_type: str = "application/octet-stream",
         if_absent: bool = False,
     ) -> ObjectInfo:
-        """Store bytes, or the file at a path, under a key; see `ObjectStore.put`."""
+        """Store bytes or a file under a key; see `ObjectStore.put`."""
         self._folder.path(key)
         given_up = threading.Event()
-        put = Put(key, body, check_metadata(metadata), content_type, if_absent, given_up)
+        put = Put(key, held(body), check_metadata(metadata), content_type, if_absent, given_up)
         try:
             return await self._workers.run(self._folder.put, put)
         except asyncio.CancelledError:

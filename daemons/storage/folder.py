@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import io
 import os
 import stat
 import threading
@@ -19,15 +18,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
 from uuid import uuid4
 
 import structlog
 
+from daemons.storage.bodies import HeldFile, Payload, label_of, opened
 from daemons.storage.durable import make_folders, sync_folder
 from daemons.storage.interface import (
     AccessRefusedError,
-    IntegrityError,
+    Body,
     ObjectExistsError,
     ObjectInfo,
     ObjectNotFoundError,
@@ -62,7 +61,7 @@ class Put:
     """One put in hand."""
 
     key: str
-    body: bytes | Path
+    body: Body | HeldFile
     metadata: Mapping[str, str]
     content_type: str
     if_absent: bool
@@ -108,12 +107,10 @@ class ObjectFolder:
     def put(self, put: Put) -> ObjectInfo:
         """Store an object."""
         target = self.path(put.key)
-        source: BinaryIO
-        source = put.body.open("rb") if isinstance(put.body, Path) else io.BytesIO(put.body)
-        with source, self._ready():
+        with opened(put.body, label_of(put.body, put.key)) as source, self._ready():
             unfinished = self._unfinished / uuid4().hex
             try:
-                md5 = _copy(source, _size(source, put), unfinished, put)
+                md5 = _copy(source, unfinished, put)
                 record = Record(md5, put.content_type, put.metadata)
                 described = self._records.write(put.key, unfinished, record)
                 try:
@@ -249,29 +246,21 @@ class ObjectFolder:
                     path.unlink()
 
 
-def _size(source: BinaryIO, put: Put) -> int:
-    return len(put.body) if isinstance(put.body, bytes) else os.fstat(source.fileno()).st_size
-
-
-def _copy(source: BinaryIO, size: int, target: Path, put: Put) -> str:
+def _copy(source: Payload, target: Path, put: Put) -> str:
     """Copy durably and return the MD5."""
     digest = hashlib.md5(usedforsecurity=False)
-    copied = 0
+    buffer = memoryview(bytearray(min(_CHUNK_BYTES, source.size)))
+    at = 0
     with target.open("xb") as out:
-        while chunk := source.read(_CHUNK_BYTES):
+        while at < source.size:
             if put.given_up.is_set():
                 raise GivenUpError
+            chunk = source.read_into(buffer, at)
             digest.update(chunk)
-            copied += out.write(chunk)
-            if copied > size:
-                break
+            at += out.write(chunk)
+        source.check_unchanged()
         out.flush()
         os.fsync(out.fileno())
-    if copied != size:
-        raise IntegrityError(
-            f"{put.body!s} had {size} bytes and has another size while it is stored as {put.key}: "
-            "it is still being written"
-        )
     return digest.hexdigest()
 
 

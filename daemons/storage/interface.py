@@ -13,10 +13,10 @@ Exceptions::
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from daemons.runtime.errors import ArrieroError
 
@@ -71,6 +71,31 @@ class ObjectInfo:
     modified: datetime
     metadata: Mapping[str, str]
     """User metadata: lower-case names without the `x-amz-meta-` prefix. Empty in listings."""
+    proven: bool = field(default=False, compare=False)
+    """The store's answer to a put shows that it holds the bytes that were meant: it compares a
+    digest and was seen to refuse a wrong one, or its ETag is the MD5 of what was sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFile:
+    """A stretch of a file that the caller holds open, so that several stores take the same bytes.
+
+    The position of the descriptor is neither used nor moved: any number of uploads may
+    share it. Whoever opened the file closes it after the uploads have returned.
+    """
+
+    handle: int
+    """File descriptor, open for reading."""
+    size_bytes: int
+    label: str
+    """What it is called in messages, such as its path."""
+    offset: int = 0
+    """Where the stretch begins, bytes."""
+
+
+Body: TypeAlias = bytes | memoryview | Path | OpenFile
+"""What can be stored. None of these is copied: a file goes from the kernel's cache to the
+network, whatever the number of stores that it goes to."""
 
 
 class ObjectStore(Protocol):
@@ -101,13 +126,13 @@ class ObjectStore(Protocol):
     async def put(
         self,
         key: str,
-        body: bytes | Path,
+        body: Body,
         *,
         metadata: Mapping[str, str] | None = None,
         content_type: str = "application/octet-stream",
         if_absent: bool = False,
     ) -> ObjectInfo:
-        """Store bytes, or the file at a path, under a key.
+        """Store bytes, or a file, under a key.
 
         Parameters
         ----------

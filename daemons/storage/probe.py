@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 from daemons.storage.interface import IntegrityError, StoreError
 from daemons.storage.s3 import S3Store
 from daemons.storage.settings import StoreSettings
+from daemons.storage.traits import StoreTraits
 
-
-@dataclass(frozen=True, slots=True)
-class StoreTraits:
-    """What was found out."""
-
-    conditional_put: bool
-    """`If-None-Match: *` is honoured."""
-    checksums: bool
-    """Uploads with boto3's CRC32 checksums are taken."""
-    advice: tuple[str, ...]
-    """What to change, a sentence each; empty where all is well."""
+_SKEW_S = 60.0
+"""More than this is worth a word; stores refuse requests beyond 15 minutes."""
 
 
 async def probe_s3(name: str, settings: StoreSettings) -> StoreTraits:
@@ -37,17 +29,38 @@ async def probe_s3(name: str, settings: StoreSettings) -> StoreTraits:
     try:
         await plain.check()
         await plain.try_upload()
-        conditional = await plain.honours_conditions()
+        traits = await plain.probe()
         refusals = plain.socket_refusals
     finally:
         await plain.close()
     checksums = await _takes_checksums(name, settings)
     advice = list(refusals)
-    if settings.conditional == "native" and not conditional:
+    if settings.conditional == "native" and not traits.conditional_put:
         advice.append(f"{settings.url} does not honour If-None-Match: set `conditional: head`")
     if settings.checksums == "when_supported" and not checksums:
         advice.append(f"{settings.url} refuses checksums: set `checksums: when_required`")
-    return StoreTraits(conditional, checksums, tuple(advice))
+    advice += _degraded(settings, traits)
+    return replace(traits, checksums=checksums, advice=tuple(advice))
+
+
+def _degraded(settings: StoreSettings, traits: StoreTraits) -> list[str]:
+    """Return what an operator should know of an endpoint that does less than it might."""
+    advice = []
+    if not traits.checked and settings.etag == "opaque":
+        advice.append(
+            f"{settings.url} checks nothing of what it receives and its ETag is no MD5: read back "
+            "what was stored"
+        )
+    if settings.proof in {"sha256", "crc64nvme"} and settings.proof not in traits.checked:
+        advice.append(f"{settings.url} does not check {settings.proof}: set `proof: auto`")
+    skew_s = traits.clock_skew_s
+    if skew_s is not None and abs(skew_s) > _SKEW_S:
+        where = "behind" if skew_s > 0 else "ahead of"
+        advice.append(
+            f"this machine's clock is {abs(skew_s):.0f} s {where} that of {settings.url}: look at "
+            "its time synchronisation"
+        )
+    return advice
 
 
 async def _takes_checksums(name: str, settings: StoreSettings) -> bool:

@@ -8,13 +8,11 @@ endpoint, with the configured keys.
 from __future__ import annotations
 
 import os
-import re
 import threading
 from typing import TYPE_CHECKING, Any
 
 import boto3.session
 import botocore.session
-from botocore.auth import AUTH_TYPE_MAPS, S3SigV4Auth
 from botocore.config import Config
 from botocore.credentials import (
     CredentialProvider,
@@ -26,15 +24,11 @@ from botocore.handlers import add_expect_header
 
 from daemons.runtime.errors import SettingsError
 from daemons.storage.settings import StoreSettings
+from daemons.storage.signing import CLOCK, SIGNER, SigningClock
 from daemons.storage.sockets import SocketTuner, pool_classes
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-
-
-_SHA256 = re.compile("[0-9a-f]{64}")
-_SIGNER = "arriero-s3v4"
-"""Name of our signer in botocore's table of signers."""
 
 
 class FileCredentials(Credentials):
@@ -90,7 +84,10 @@ class _Provider(CredentialProvider):
 
 
 def make_client(
-    settings: StoreSettings, credentials: FileCredentials, tuner: SocketTuner
+    settings: StoreSettings,
+    credentials: FileCredentials,
+    tuner: SocketTuner,
+    clock: SigningClock,
 ) -> S3Client:
     """Return a client for many threads; it is made once, because making is not thread-safe."""
     session = _deaf_session(credentials)
@@ -105,33 +102,17 @@ def make_client(
     # One round trip per upload less: the store is not asked first whether it wants the body.
     events: Any = client.meta.events
     events.unregister("before-call.s3", add_expect_header)
-    events.register_first("choose-signer.s3", lambda **_: _SIGNER)
+    events.register_first("choose-signer.s3", lambda **_: SIGNER)
+
+    def keep_time(request: Any, **_: Any) -> None:
+        request.context[CLOCK] = clock
+
+    events.register("before-sign.s3", keep_time)
     pools = pool_classes(tuner)
     http: Any = client._endpoint.http_session  # type: ignore[attr-defined]  # noqa: SLF001 - botocore has no public way to socket options; the contract tests read them back
     http._pool_classes_by_scheme = pools  # noqa: SLF001 - as above
     http._manager.pool_classes_by_scheme = pools  # noqa: SLF001 - as above
     return client
-
-
-class DeclaredDigestAuth(S3SigV4Auth):
-    """AWS signature version 4 over the SHA-256 that an upload's metadata declare.
-
-    The file was digested when it was inspected, so it is not read again for the
-    signature; a store that checks the signature proves that it received these bytes.
-    """
-
-    def payload(self, request: Any) -> str:
-        """Return what the signature covers of the body."""
-        declared = request.headers.get("x-amz-meta-sha256", "")
-        parent: Any = super()
-        signs = parent._should_sha256_sign_payload(request)  # noqa: SLF001 - as the parent decides
-        chunked = parent._is_streaming_checksum_payload(request)  # noqa: SLF001 - as above
-        if signs and not chunked and request.body and _SHA256.fullmatch(declared):
-            return str(declared)
-        return str(parent.payload(request))
-
-
-AUTH_TYPE_MAPS[_SIGNER] = DeclaredDigestAuth
 
 
 def _deaf_session(credentials: FileCredentials) -> botocore.session.Session:

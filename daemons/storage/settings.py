@@ -86,17 +86,52 @@ class StoreSettings(BaseModel):
     """S3: how long making a connection may take."""
     read_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
     """S3: how long the store may be silent, or a connection take no more bytes."""
-    congestion_control: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,15}$")] | None = None
-    """S3: TCP congestion control of each connection, such as `bbr` for a long fat pipe. What the
-    kernel refuses is reported and not used."""
-    send_buffer_bytes: Annotated[int, Field(ge=4096, le=1 << 30)] | None = None
+    sender: Literal["auto", "direct", "boto3"] = "auto"
+    """S3: what sends files. `direct`: our own, which hands files from the kernel's cache to the
+    network and needs least CPU. `boto3`: the library's. `auto`: `direct`, but `boto3` through a
+    proxy."""
+    proof: Literal["auto", "sha256", "crc64nvme", "md5", "none"] = "auto"
+    """S3, direct sender: how an upload is proved to have arrived as it was sent. `sha256`: the
+    store checks the signed digest. `crc64nvme`: it checks a checksum in a header. `md5`: its
+    ETag is compared. `auto`: the first of these that the store is found to check."""
+    congestion_control: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,15}$")] | None = "auto"
+    """S3: TCP congestion control of each connection. `auto`: `bbr` where the far end is farther
+    than `long_path_ms`, else the machine's default; null: always that default. What the kernel
+    refuses is reported and not used."""
+    send_buffer_bytes: Literal["auto"] | Annotated[int, Field(ge=4096, le=1 << 30)] | None = "auto"
     """S3: send buffer of each connection; used only when the kernel grants it in full
-    (`net.core.wmem_max`), because a smaller one is slower than the kernel's own sizing."""
-    warm_every_s: Annotated[float, Field(gt=0, le=3600)] | None = None
-    """S3: keep connections warm by uploads to `.arriero/warm-N` whenever nothing was sent for so
-    long, so that the first files of an exposure need not wait for a connection to speed up."""
-    warm_bytes: Annotated[int, Field(ge=1, le=64 * MIB)] = 2 * MIB
-    """S3: size of each of these uploads."""
+    (`net.core.wmem_max`), because a smaller one is slower than the kernel's own sizing. `auto`:
+    4 MiB where the far end is farther than `long_path_ms`; null: the kernel's own sizing."""
+    long_path_ms: Annotated[float, Field(ge=0, le=10_000)] = 10.0
+    """S3: round trip from which on a path is long, measured at each connection's handshake."""
+    pacing_bytes_per_s: Annotated[int, Field(ge=1 << 10)] | None = None
+    """S3: no connection is sent faster by the kernel (`SO_MAX_PACING_RATE`)."""
+    keepalive_s: Annotated[int, Field(ge=1, le=3600)] | None = 15
+    """S3: TCP asks after a silent far end for the first time after so long, then each 5 s, and
+    gives up after three; null: never."""
+    bandwidth_bytes_per_s: Annotated[int, Field(ge=1 << 10)] | None = None
+    """S3: ceiling of all uploads together; it can be changed while the service runs."""
+    warm_every_s: Annotated[float, Field(gt=0, le=3600)] | None = 45.0
+    """S3: open all connections before the first file, replace those that the store closes, and ask
+    the store something on each that was idle for so long; null: no. Asking more often costs speed:
+    BBR measures its path anew ten seconds after a pause, and an upload should not meet that."""
+    warm_bytes: Annotated[int, Field(ge=1, le=64 * MIB)] = 8 * MIB
+    """S3: size of the uploads `.arriero/warm-...` that open the congestion windows of connections
+    on a long path; they are deleted at once. Nothing is uploaded on a short path."""
+    warm_window_bytes: Annotated[int, Field(ge=0, le=1 << 30)] = 4 * MIB
+    """S3: window that a connection should have: its share of bandwidth times round trip. Up to
+    four uploads in a row open it; 0: only open connections, upload nothing."""
+    hedge_percent: Annotated[float, Field(ge=0, le=50)] = 5.0
+    """S3: an upload that takes longer than this share of the last ones is begun a second time on
+    another connection, and the first to arrive counts; only where conditional uploads make it
+    safe. 0: never."""
+    hedge_after_s: Annotated[float, Field(gt=0, le=600)] = 1.0
+    """S3: no second attempt begins sooner."""
+    sweep_every_s: Annotated[float, Field(gt=0, le=7 * 86400)] | None = 6 * 3600.0
+    """S3: how often uploads in parts that nobody finished are looked for below the store's prefix
+    and aborted; null: never."""
+    sweep_older_than_s: Annotated[float, Field(ge=60)] = 48 * 3600.0
+    """S3: only those that were begun longer ago, which nobody will resume any more."""
     retry: RetrySettings = RetrySettings()
     """How calls are repeated."""
     dry_run: bool = False
@@ -155,6 +190,8 @@ class StoreSettings(BaseModel):
         absent = [name for name in required if getattr(self, name) is None]
         if absent:
             raise ValueError(f"{self.url} needs {', '.join(absent)}")
+        if self.sender == "direct" and self.proxy_url is not None:
+            raise ValueError(f"{self.url}: a proxy_url needs `sender: boto3` (or `auto`)")
         endpoint = urlsplit(self.endpoint_url or "")
         if endpoint.scheme not in {"http", "https"} or not endpoint.hostname:
             raise ValueError(f"endpoint_url {self.endpoint_url}: use https://host or http://host")

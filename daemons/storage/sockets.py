@@ -1,4 +1,4 @@
-"""The TCP side of an S3 client: options of each connection, and what came of them.
+"""The TCP side of a store: options of each connection, and what came of them.
 
 Over a long fat pipe congestion control and send buffer decide how long an
 exposure takes. An ordinary user may choose a congestion control that stands in
@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import structlog
 from botocore.awsrequest import (
@@ -22,6 +25,10 @@ from botocore.awsrequest import (
     AWSHTTPSConnectionPool,
 )
 
+from daemons.storage.settings import MIB, StoreSettings
+
+SO_MAX_PACING_RATE: Final = 47
+"""Linux asm-generic/socket.h; Python does not name it."""
 _CONGESTION_NAME_BYTES = 16
 """TCP_CA_NAME_MAX of the kernel."""
 _DOUBLED = 2
@@ -30,6 +37,15 @@ _TCP_INFO_BYTES = 192
 """As much of `struct tcp_info` as holds the fields below (Linux 4.10)."""
 _KEPT = 512
 """How many connections are remembered."""
+_LONG_PATH_CONTROL = "bbr"
+"""Does not collapse at random loss and keeps its model of the path over idle time."""
+_LONG_PATH_BUFFER = 4 * MIB
+"""A 24th of 4 Gb/s times 200 ms."""
+_KEEPALIVE_INTERVAL_S = 5
+_KEEPALIVE_PROBES = 3
+_NO_PACING = {0, 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF}
+"""How the kernel says that nothing is paced."""
+_SLOW_START_AFTER_IDLE = Path("/proc/sys/net/ipv4/tcp_slow_start_after_idle")
 
 _log = structlog.get_logger(__name__)
 
@@ -49,6 +65,22 @@ class Transport:
     """Part of it in which the far side's receive window was the limit."""
     buffer_limited_ms: float
     """Part of it in which our send buffer was the limit."""
+    segment_bytes: int = 0
+    delivery_bytes_per_s: int = 0
+    """Rate at which the far end took data most recently."""
+    pacing_bytes_per_s: int | None = None
+    """Granted ceiling of this connection, None where there is none."""
+    keepalive_s: int | None = None
+
+    @property
+    def window_bytes(self) -> int:
+        """How much may be under way at once."""
+        return self.congestion_window_segments * self.segment_bytes
+
+    @property
+    def keeps_window(self) -> bool:
+        """Whether the window outlives idle time: with BBR, or where the machine says so."""
+        return self.congestion_control.startswith("bbr") or not _shrinks_when_idle()
 
 
 class SocketTuner:
@@ -56,24 +88,13 @@ class SocketTuner:
 
     Parameters
     ----------
-    congestion_control
-        Name of the congestion control, or None for the machine's default.
-    send_buffer_bytes
-        Send buffer, or None for the kernel's own sizing.
-    stall_timeout_s
-        How long a connection may take no more bytes, or be silent.
+    settings
+        Whose socket options to set.
     """
 
-    def __init__(
-        self,
-        congestion_control: str | None,
-        send_buffer_bytes: int | None,
-        *,
-        stall_timeout_s: float,
-    ) -> None:
-        self.stall_timeout_s = stall_timeout_s
-        self._congestion_control = congestion_control
-        self._send_buffer = send_buffer_bytes
+    def __init__(self, settings: StoreSettings) -> None:
+        self.stall_timeout_s = settings.read_timeout_s
+        self._settings = settings
         self._lock = threading.Lock()
         self._refusals: dict[str, str] = {}
         self._seen: dict[int, Transport] = {}
@@ -92,19 +113,54 @@ class SocketTuner:
 
     def tune(self, connection: socket.socket) -> None:
         """Set the options on a connection that was just made."""
+        settings = self._settings
         connection.settimeout(self.stall_timeout_s)
-        if self._congestion_control is not None:
-            self._set_congestion_control(connection, self._congestion_control)
-        if self._send_buffer is not None:
-            self._set_send_buffer(connection, self._send_buffer)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self.stall_timeout_s * 1000)
+        )
+        self._set_keepalive(connection, settings.keepalive_s)
+        is_long = self.is_long(transport_of(connection))
+        control, buffer = settings.congestion_control, settings.send_buffer_bytes
+        if control == "auto":
+            control = _LONG_PATH_CONTROL if is_long else None
+        if buffer == "auto":
+            buffer = _LONG_PATH_BUFFER if is_long else None
+        if control is not None:
+            self._set_congestion_control(connection, control)
+        if buffer is not None:
+            self._set_send_buffer(connection, buffer)
+        if settings.pacing_bytes_per_s is not None:
+            self._set_pacing(connection, settings.pacing_bytes_per_s)
 
-    def observe(self, connection: socket.socket) -> None:
+    def is_long(self, transport: Transport) -> bool:
+        """Return whether a connection's path is long."""
+        return transport.rtt_ms >= self._settings.long_path_ms
+
+    def observe(self, connection: socket.socket) -> Transport:
         """Remember how a connection is after an answer."""
         transport = transport_of(connection)
         with self._lock:
             self._seen[connection.fileno()] = transport
             while len(self._seen) > _KEPT:
                 del self._seen[next(iter(self._seen))]
+        return transport
+
+    def forget(self, handle: int) -> None:
+        """Forget a connection that is closed, by its file descriptor."""
+        with self._lock:
+            self._seen.pop(handle, None)
+
+    def _set_keepalive(self, connection: socket.socket, idle_s: int | None) -> None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, int(idle_s is not None))
+        if idle_s is None:
+            return
+        for option, value in (
+            (socket.TCP_KEEPIDLE, idle_s),
+            (socket.TCP_KEEPINTVL, _KEEPALIVE_INTERVAL_S),
+            (socket.TCP_KEEPCNT, _KEEPALIVE_PROBES),
+        ):
+            connection.setsockopt(socket.IPPROTO_TCP, option, value)
 
     def _set_congestion_control(self, connection: socket.socket, name: str) -> None:
         try:
@@ -130,6 +186,16 @@ class SocketTuner:
             return
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
 
+    def _set_pacing(self, connection: socket.socket, rate: int) -> None:
+        try:
+            connection.setsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, struct.pack("=Q", rate))
+        except OSError as error:
+            self._refused(
+                "pacing_bytes_per_s",
+                f"the kernel does not pace connections ({error.strerror}): use "
+                "`bandwidth_bytes_per_s`",
+            )
+
     def _refused(self, option: str, advice: str) -> None:
         with self._lock:
             first = option not in self._refusals
@@ -145,7 +211,12 @@ def transport_of(connection: socket.socket) -> Transport:
     info = info.ljust(_TCP_INFO_BYTES, b"\0")
     # struct tcp_info of linux/tcp.h: 8 bytes, 24 words of 32 bits, then words of 64 bits.
     words = struct.unpack_from("=24I", info, 8)
-    busy, receiver_limited, buffer_limited = struct.unpack_from("=3Q", info, 168)
+    rate, busy, receiver_limited, buffer_limited = struct.unpack_from("=4Q", info, 160)
+    pacing = int.from_bytes(
+        connection.getsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, 8), sys.byteorder
+    )
+    keepalive = connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    keepalive_s = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
     return Transport(
         congestion_control=name.split(b"\0")[0].decode(),
         send_buffer_bytes=connection.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF),
@@ -155,7 +226,17 @@ def transport_of(connection: socket.socket) -> Transport:
         busy_ms=busy / 1000,
         receiver_limited_ms=receiver_limited / 1000,
         buffer_limited_ms=buffer_limited / 1000,
+        segment_bytes=words[2],
+        delivery_bytes_per_s=rate,
+        pacing_bytes_per_s=None if pacing in _NO_PACING else pacing,
+        keepalive_s=keepalive_s if keepalive else None,
     )
+
+
+def _shrinks_when_idle() -> bool:
+    with suppress(OSError):
+        return _SLOW_START_AFTER_IDLE.read_text().strip() != "0"
+    return True
 
 
 def pool_classes(tuner: SocketTuner) -> dict[str, type[Any]]:

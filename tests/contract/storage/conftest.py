@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 import pytest
+from botocore.exceptions import ClientError
 
 from daemons.storage.factory import open_store
 from daemons.storage.interface import ObjectStore
@@ -20,6 +21,7 @@ from daemons.storage.settings import RetrySettings, StoreSettings
 from tests.support.fixtures import Starter
 from tests.support.servers import Moto, SeaweedFS
 
+Sender = Literal["direct", "boto3"]
 ONCE = RetrySettings(attempts=1)
 
 
@@ -62,8 +64,9 @@ class DirectoryBackend(Backend):
 
 
 class S3Backend(Backend):
-    def __init__(self, server: SeaweedFS | Moto, folder: Path) -> None:
+    def __init__(self, server: SeaweedFS | Moto, folder: Path, sender: Sender = "direct") -> None:
         self.server = server
+        self.sender = sender
         self.bucket = server.create_bucket()
         self._keys = {
             "access_key": secret(folder, server.access_key),
@@ -75,12 +78,23 @@ class S3Backend(Backend):
             "url": f"s3://{self.bucket}/a prefix",
             "endpoint_url": self.server.endpoint_url,
             "retry": ONCE,
+            "sender": self.sender,
+            "hedge_percent": 0,
             "connect_timeout_s": 2,
             "read_timeout_s": 20,
             "listing": "folders" if isinstance(self.server, SeaweedFS) else "flat",
             **self._keys,
         }
         return StoreSettings(**{**fields, **changes})
+
+    def remove(self) -> None:
+        """Remove the bucket: SeaweedFS has a bounded number of volumes, and each takes some."""
+        client = self.server.client
+        with suppress(ClientError):
+            for page in client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket):
+                for found in page.get("Contents", []):
+                    client.delete_object(Bucket=self.bucket, Key=found["Key"])
+            client.delete_bucket(Bucket=self.bucket)
 
     def away(self) -> None:
         self.server.kill()
@@ -113,37 +127,43 @@ def image(tmp_path: Path) -> Image:
 
 Opener = Callable[..., ObjectStore]
 
-
-@pytest.fixture(
-    params=[
-        "directory",
-        pytest.param("seaweedfs", marks=pytest.mark.server),
-        pytest.param("moto", marks=pytest.mark.server),
-    ]
-)
-def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
-    if request.param == "directory":
-        return DirectoryBackend(tmp_path)
-    return S3Backend(request.getfixturevalue(request.param), tmp_path)
+BACKENDS = [
+    pytest.param(("directory", "direct"), id="directory"),
+    *(
+        pytest.param((server, sender), marks=pytest.mark.server, id=f"{server}-{sender}")
+        for server in ("seaweedfs", "moto")
+        for sender in ("direct", "boto3")
+    ),
+]
 
 
-@pytest.fixture(
-    params=[
-        "directory",
-        pytest.param("seaweedfs", marks=pytest.mark.server),
-        pytest.param("moto", marks=pytest.mark.server),
-    ]
-)
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
+    kind, sender = request.param
+    if kind == "directory":
+        yield DirectoryBackend(tmp_path)
+        return
+    made = S3Backend(request.getfixturevalue(kind), tmp_path, sender)
+    yield made
+    made.remove()
+
+
+@pytest.fixture(params=BACKENDS)
 def private_backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
-    if request.param == "directory":
+    kind, sender = request.param
+    if kind == "directory":
         return DirectoryBackend(tmp_path)
-    start: Starter[Any] = request.getfixturevalue(f"start_{request.param}")
-    return S3Backend(start(), tmp_path)
+    start: Starter[Any] = request.getfixturevalue(f"start_{kind}")
+    return S3Backend(start(), tmp_path, sender)
 
 
-@pytest.fixture
-def seaweed(seaweedfs: SeaweedFS, tmp_path: Path) -> S3Backend:
-    return S3Backend(seaweedfs, tmp_path)
+@pytest.fixture(params=["direct", "boto3"])
+def seaweed(
+    request: pytest.FixtureRequest, seaweedfs: SeaweedFS, tmp_path: Path
+) -> Iterator[S3Backend]:
+    made = S3Backend(seaweedfs, tmp_path, request.param)
+    yield made
+    made.remove()
 
 
 @pytest.fixture

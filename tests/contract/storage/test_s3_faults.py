@@ -167,8 +167,7 @@ async def test_an_answer_that_was_lost_does_not_make_ones_own_object_a_conflict(
     proxy.faults.half_close_after_bytes = 0
 
     async def mend() -> None:
-        direct = opened(seaweed.settings())
-        await until(lambda: direct.head("image"))
+        await until(lambda: any(one.answered_bytes for one in proxy.connections))
         proxy.faults.half_close_after_bytes = None
 
     mending = asyncio.create_task(mend())

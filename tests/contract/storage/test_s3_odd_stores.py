@@ -24,8 +24,10 @@ from daemons.storage.interface import (
     StoreError,
     StoreUnavailableError,
 )
-from daemons.storage.probe import StoreTraits, probe_s3
+from daemons.storage.probe import probe_s3
+from daemons.storage.s3 import S3Store
 from daemons.storage.settings import MIB, StoreSettings
+from daemons.storage.traits import StoreTraits
 from tests.contract.storage.conftest import ONCE, Opener, S3Backend, secret
 
 
@@ -41,6 +43,8 @@ class OddStore:
     """Refuse requests with If-None-Match with this status and code."""
     refuse_checksums: tuple[HTTPStatus, str] | None = None
     """Refuse requests with a checksum with this status and code."""
+    checks_signed_digest: bool = False
+    """Compare the signed SHA-256 with the body."""
     etag: Callable[[bytes], str] = lambda body: hashlib.md5(body).hexdigest()  # noqa: S324
     headers: dict[str, str] = field(default_factory=dict)
     """Further headers of answers to PUT."""
@@ -56,6 +60,9 @@ class OddStore:
             or (self.refuse_conditions if conditional else None)
             or (self.refuse_checksums if summed else None)
         )
+        signed = handler.headers.get("x-amz-content-sha256", "")
+        if self.checks_signed_digest and signed != hashlib.sha256(body).hexdigest():
+            refusal = refusal or (HTTPStatus.BAD_REQUEST, "XAmzContentSHA256Mismatch")
         if refusal is not None:
             self._send(handler, refusal[0], f"<Error><Code>{refusal[1]}</Code></Error>".encode())
         elif handler.command == "PUT":
@@ -110,8 +117,10 @@ def odd() -> Iterator[OddStore]:
     thread.join()
 
 
-@pytest.fixture
-def settings(odd: OddStore, tmp_path: Path) -> Callable[..., StoreSettings]:
+@pytest.fixture(params=["direct", "boto3"])
+def settings(
+    request: pytest.FixtureRequest, odd: OddStore, tmp_path: Path
+) -> Callable[..., StoreSettings]:
     def make(**changes: Any) -> StoreSettings:
         fields: dict[str, Any] = {
             "url": "s3://bucket",
@@ -119,6 +128,8 @@ def settings(odd: OddStore, tmp_path: Path) -> Callable[..., StoreSettings]:
             "access_key": secret(tmp_path, "key"),
             "secret_key": secret(tmp_path, "secret"),
             "retry": ONCE,
+            "sender": request.param,
+            "hedge_percent": 0,
         }
         return StoreSettings(**{**fields, **changes})
 
@@ -275,11 +286,11 @@ async def test_a_wrong_answer_to_one_part_aborts_the_upload(
     store = opened(settings(single_put_limit_bytes=5 * MIB, part_bytes=5 * MIB))
     with pytest.raises(IntegrityError):
         await store.put("large", large)
-    assert odd.requests == [
-        "POST /bucket/large?uploads",
-        "PUT /bucket/large?uploadId=u1&partNumber=1",
-        "DELETE /bucket/large?uploadId=u1",
-    ]
+    first, *parts, last = odd.requests
+    assert first == "POST /bucket/large?uploads"
+    assert parts
+    assert all(part.startswith("PUT /bucket/large?") for part in parts)
+    assert last == "DELETE /bucket/large?uploadId=u1"
 
 
 async def test_probing_tells_what_an_odd_store_can_do_and_what_to_set(
@@ -299,7 +310,38 @@ async def test_probing_tells_what_an_odd_store_can_do_and_what_to_set(
         await probe_s3("facility", settings())
 
 
+@pytest.mark.parametrize("checks", [True, False])
+async def test_the_proof_is_what_the_store_is_found_to_check(
+    odd: OddStore,
+    settings: Settings,
+    opened: Opener,
+    checks: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    odd.checks_signed_digest = checks
+    store = opened(settings(sender="direct"))
+    assert isinstance(store, S3Store)
+    assert store.network().proof == "md5"
+    traits = await store.probe()
+    assert traits.checked == (("sha256",) if checks else ())
+    assert not store.puts_conditionally
+    assert store.network().proof == ("sha256" if checks else "md5")
+    odd.etag = lambda _: "0" * 32
+    if checks:
+        await store.put("image", b"x")
+        with pytest.raises(IntegrityError, match="XAmzContentSHA256Mismatch"):
+            await store.put("image", b"y", metadata={"sha256": "0" * 64})
+    else:
+        with pytest.raises(IntegrityError, match="ETag"):
+            await store.put("image", b"x")
+
+
 @pytest.mark.server
 async def test_probing_finds_nothing_amiss_with_a_good_store(seaweed: S3Backend) -> None:
     traits = await probe_s3("facility", seaweed.settings())
-    assert traits == StoreTraits(conditional_put=True, checksums=True, advice=())
+    checked = ("crc64nvme", "crc32") if seaweed.sender == "direct" else ()
+    assert traits == StoreTraits(
+        conditional_put=True,
+        checksums=True,
+        checked=checked,
+        clock_skew_s=0.0 if seaweed.sender == "direct" else None,
+    )

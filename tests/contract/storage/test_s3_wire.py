@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from daemons.storage.factory import keep_warm
+from daemons.storage.factory import keep_warm, network
 from daemons.storage.interface import StoreError, StoreUnavailableError
 from daemons.storage.s3 import S3Store
 from daemons.storage.settings import MIB
@@ -213,6 +213,53 @@ async def test_warming_opens_every_connection_and_later_puts_use_them(
     assert [info.key async for info in store.list()] == [f"image-{number}" for number in range(6)]
 
 
+async def test_windows_are_opened_by_uploads_that_are_deleted_again(
+    seaweed: S3Backend, proxy: FaultyProxy, opened: Opener
+) -> None:
+    settings = seaweed.settings(
+        endpoint_url=proxy.url,
+        sender="direct",
+        connections=3,
+        warm_bytes=100_000,
+        warm_window_bytes=1 << 30,  # never wide enough
+        long_path_ms=0,
+        congestion_control=None,
+    )
+    store = opened(settings)
+    assert isinstance(store, S3Store)
+    await store.warm()
+    asked = [line.split()[0] for line, _ in requests_of(proxy)]
+    assert {name: asked.count(name) for name in set(asked)} == {"HEAD": 3, "PUT": 12, "DELETE": 3}
+    assert len(proxy.connections) == 3
+    objects = seaweed.server.client.list_objects_v2(Bucket=seaweed.bucket)
+    assert "Contents" not in objects
+    await store.warm()  # all are open: nothing is opened
+    assert len(proxy.connections) == 3
+
+
+async def test_on_a_short_path_connections_are_opened_and_nothing_is_uploaded(
+    seaweed: S3Backend, proxy: FaultyProxy, opened: Opener
+) -> None:
+    store = opened(seaweed.settings(endpoint_url=proxy.url, sender="direct", connections=3))
+    assert isinstance(store, S3Store)
+    await store.warm()
+    assert [line.split()[0] for line, _ in requests_of(proxy)] == ["HEAD"] * 3
+
+
+async def test_what_the_kernel_granted_can_be_read(
+    seaweed: S3Backend, opened: Opener, image: Image
+) -> None:
+    settings = seaweed.settings(sender="direct", pacing_bytes_per_s=50_000_000, keepalive_s=7)
+    store = opened(settings)
+    await store.put("image", image.path)
+    report = network(store)
+    assert report is not None
+    (transport,) = report.transports
+    assert (transport.pacing_bytes_per_s, transport.keepalive_s) == (50_000_000, 7)
+    assert transport.window_bytes > 0
+    assert (report.sender, report.uploads_at_once) == ("direct", 24)
+
+
 async def test_idle_connections_are_kept_warm_until_cancelled(
     seaweed: S3Backend, proxy: FaultyProxy, opened: Opener
 ) -> None:
@@ -289,7 +336,7 @@ async def test_over_tls_the_authority_must_be_known(
             await wary.put("image", image.path)
 
 
-async def test_over_tls_checksums_travel_as_trailers(
+async def test_over_tls_boto3_sends_checksums_as_trailers_and_we_as_headers(
     seaweed: S3Backend, opened: Opener, image: Image, tmp_path: Path
 ) -> None:
     certificate = make_certificate(tmp_path)
@@ -305,5 +352,9 @@ async def test_over_tls_checksums_travel_as_trailers(
         info = await store.put("image", image.path, metadata={"sha256": image.sha256})
         assert info.size_bytes == len(image.content)
         headers = requests_of(proxy)[0][1]
-        assert headers["x-amz-trailer"] == "x-amz-checksum-crc32"
+        if seaweed.sender == "direct":
+            assert "x-amz-checksum-crc32" in headers
+            assert "transfer-encoding" not in headers
+        else:
+            assert headers["x-amz-trailer"] == "x-amz-checksum-crc32"
         assert await store.get("image") == image.content
