@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest
 AT_ONCE ?= 4
 UV = $(shell command -v uv || echo .tools/bin/uv)
 
-.PHONY: help demo demo-real test check lint types contract unit format bench docs schemas lock provision clean
+.PHONY: help demo demo-real test chaos check lint types contract unit format bench docs schemas lock provision clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -28,6 +28,10 @@ test: .venv/.ready lint types contract  ## every test, real servers included
 	$(PYTEST) -n $(AT_ONCE) --dist worksteal --cov --cov-report= $(ARGS)
 	@$(BIN)/python -m coverage report --fail-under=80 --format=total | sed 's/^/coverage with branches, per cent: /'
 
+chaos: .venv/.ready  ## kill the forwarder thousands of times while a camera writes (KILLS=4000)
+	@$(BIN)/python -m tests.support.provision --for test
+	ARRIERO_CHAOS_KILLS=$(or $(KILLS),4000) $(PYTEST) -n 2 -q tests/chaos tests/integration/test_forwarder_crashes.py $(ARGS)
+
 check: .venv/.ready lint types contract unit  ## lint, types, import contract, unit tests
 
 lint: .venv/.ready
@@ -46,8 +50,11 @@ unit: .venv/.ready
 format: .venv/.ready  ## let ruff lay out the code
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
 
-bench: .venv/.ready  ## every benchmark, figures on the terminal
-	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+bench: .venv/.ready  ## every benchmark in its quick form, figures on the terminal
+	@$(BIN)/python -m benchmarks.kit.peers
+	@for script in benchmarks/*.py; do name=benchmarks.$$(basename $$script .py); \
+	    quick=$$($(BIN)/python -m $$name --help | grep -o -m1 -e '--quick' | head -1); \
+	    echo; $(BIN)/python -m $$name $$quick || [ $$? = 77 ] || exit 1; done  # 77: not measurable here
 
 docs: .venv/.ready  ## the documentation as HTML in docs/_build/html
 	@$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html

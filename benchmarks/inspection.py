@@ -5,8 +5,7 @@
 Writes files with the structure of an LSSTCam raw (primary, 16 compressed
 amplifiers of noise, two tables of conditions, checksums in every HDU, about
 19 MB), and prints medians. The aim is an inspection in at most 1.3 times the time
-of `hashlib.file_digest(..., "sha256")`, and the translation of the 205 headers of
-an exposure in at most 25 ms.
+of `hashlib.file_digest(..., "sha256")`.
 """
 
 from __future__ import annotations
@@ -27,9 +26,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
-from translators.focalplane import detectors
 from translators.inspect import inspect_file
-from translators.translate import translate
 
 _ROWS = 2048
 _ROW_BYTES = 566
@@ -82,7 +79,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         paths = [_write_raw(Path(folder), number) for number in range(arguments.files)]
         _measure_inspection(paths, arguments.repeats)
-    _measure_translation(arguments.repeats)
 
 
 def _measure_inspection(paths: list[Path], repeats: int) -> None:
@@ -125,30 +121,6 @@ def _measure_threads(paths: list[Path], repeats: int, *, alone_s: float) -> None
         f"  {'two at once, two threads':24} {together * 1e3:8.2f} ms   "
         f"{together / alone_s:5.2f} x one inspection"
     )
-
-
-def _measure_translation(repeats: int) -> None:
-    measured = []
-    for number in range(repeats + 1):
-        headers = list(_exposure(number))
-        start = time.perf_counter()
-        for header, name in headers:
-            translate(header, file_name=name)
-        measured.append(time.perf_counter() - start)
-    print(f"translate 205 detectors of an exposure: {statistics.median(measured[1:]) * 1e3:.1f} ms")
-
-
-def _exposure(number: int) -> Iterator[tuple[dict[str, Any], str]]:
-    obs_id = f"MC_O_20250501_{number:06d}"
-    for detector in detectors("LSSTCam"):
-        header = _PRIMARY | {
-            "OBSID": obs_id,
-            "SEQNUM": number,
-            "DATE": f"2025-05-02T04:13:21.{detector.id:03d}",
-            "RAFTBAY": detector.raft,
-            "CCDSLOT": detector.sensor,
-        }
-        yield header, f"{obs_id}_{detector.name}.fits"
 
 
 def _seconds(way: Callable[[Any], object], argument: Any) -> float:

@@ -105,6 +105,20 @@ class ImageStored(ImageFact):
     translator_version: str | None = None
 
 
+class ImageCopied(ImageFact):
+    """A detector image is in a further object store, verified by its digest."""
+
+    event_type = "image.copied"
+
+    store: str
+    """Name of the destination in the sender's configuration."""
+    uri: str
+    key: str
+    size_bytes: Annotated[int, Field(ge=0)]
+    sha256: Sha256
+    copied_at: AwareDatetime
+
+
 class ImageRegistered(ImageFact):
     """A detector image is a dataset of the Butler repository."""
 
@@ -195,16 +209,83 @@ class ExposureComplete(ExposureFact):
     """From the first file's appearance to the last one stored."""
 
 
-class ExposureIncomplete(ExposureFact):
-    """The deadline has passed and images are missing."""
+class ExposureHeld(ExposureFact):
+    """An exposure is all there, and held back for findings about it until a person decides.
 
-    event_type = "exposure.incomplete"
+    Its images are stored, announced and registered; `exposure.complete` follows when it
+    is let go.
+    """
+
+    event_type = "exposure.held"
+
+    scope: Literal["host", "facility"]
+    codes: tuple[str, ...]
+    """Codes of the findings."""
+
+
+class ExposureShortfall(ExposureFact):
+    """A deadline has passed and images of an exposure are missing."""
 
     scope: Literal["host", "facility"]
     expected: int
+    """How many images there should be; where nobody said, how many are known of."""
     stored: int
     missing: tuple[str, ...]
     """Names of the missing detectors, where they are known."""
+    deadline_s: float | None = None
+    """The deadline, seconds after the exposure's first file appeared."""
+
+
+class ExposureLate(ExposureShortfall):
+    """An exposure is not complete when it should be; what is missing may still come."""
+
+    event_type = "exposure.late"
+
+
+class ExposureIncomplete(ExposureShortfall):
+    """Consumers should wait no longer for what is missing; it is sent all the same."""
+
+    event_type = "exposure.incomplete"
+
+
+class HeaderFinding(BaseModel):
+    """One thing that is wrong with a header."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    code: str
+    """Such as `crosscheck.hour_angle`."""
+    severity: Literal["info", "warning", "error"]
+    sentence: str
+
+
+class EventsFact(EventData):
+    """A fact about events of a source, by their sequence numbers."""
+
+    of_source: str
+    """CloudEvents `source` of the events."""
+    first: Annotated[int, Field(ge=1)]
+    last: Annotated[int, Field(ge=1)]
+
+    @property
+    def subject(self) -> str:
+        """The source of the events."""
+        return self.of_source
+
+
+class EventsMissed(EventsFact):
+    """A reader of the whole stream has not seen some events; their sender announces them again."""
+
+    event_type = "events.missed"
+
+    reader: str
+    """Consumer group that asks."""
+
+
+class EventsForgotten(EventsFact):
+    """Events that were missed are no longer known to their sender."""
+
+    event_type = "events.forgotten"
 
 
 class HeaderAvailable(EventData):
@@ -225,6 +306,8 @@ class HeaderAvailable(EventData):
     mime_type: str
     missing: tuple[str, ...] = ()
     """Required keywords without a value."""
+    findings: tuple[HeaderFinding, ...] = ()
+    """What is wrong with the exposure or with its values, failed cross-checks among it."""
 
     @property
     def subject(self) -> str:
@@ -237,12 +320,17 @@ CATALOGUE: Mapping[str, type[EventData]] = MappingProxyType(
         model.event_type: model
         for model in (
             ImageStored,
+            ImageCopied,
             ImageRegistered,
             ImageRegistrationFailed,
             ImageQuarantined,
             ImageConflicted,
             ExposureComplete,
+            ExposureHeld,
+            ExposureLate,
             ExposureIncomplete,
+            EventsMissed,
+            EventsForgotten,
             HeaderAvailable,
         )
     }

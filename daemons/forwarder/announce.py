@@ -8,18 +8,18 @@ from collections.abc import Sequence
 import structlog
 
 from daemons.bus import BusError, EventStream
-from daemons.forwarder.errors import DrainingError
 from daemons.forwarder.journal import Journal
 from daemons.forwarder.ledger import PendingEvent
 from daemons.forwarder.live import LiveSettings
 from daemons.forwarder.metrics import ForwarderMetrics
+from daemons.forwarder.outlet import Outlet
 from daemons.forwarder.patience import Patience
 from daemons.runtime.errors import ArrieroError
 
 _log = structlog.get_logger(__name__)
 
 
-class Announcer:
+class Announcer(Outlet):
     """Publishes what is in the outbox.
 
     Several publications are under way at the same time. What is noted as published
@@ -49,38 +49,18 @@ class Announcer:
         live: LiveSettings,
         metrics: ForwarderMetrics,
     ) -> None:
+        super().__init__()
         self._stream = stream
         self._journal = journal
         self._patience = patience
         self._live = live
         self._metrics = metrics
-        self._wake = asyncio.Event()
-        self._flushed = asyncio.Event()
 
-    def wake(self) -> None:
-        """Say that there is something in the outbox."""
-        self._flushed.clear()
-        self._wake.set()
-
-    async def flushed(self) -> None:
-        """Return when the outbox is empty, or cannot be emptied because the service ends."""
-        await self._flushed.wait()
-
-    async def run(self) -> None:
-        """Publish until cancelled."""
-        self._flushed.clear()
-        while True:
-            self._wake.clear()
-            events = await self._journal.pending(self._live.settings.publish_window)
-            if not events:
-                self._flushed.set()
-                await self._wake.wait()
-                continue
-            try:
-                await self._publish(events)
-            except DrainingError:
-                self._flushed.set()
-                await self._wake.wait()
+    async def _take_out(self) -> bool:
+        events = await self._journal.pending(self._live.settings.publish_window)
+        if events:
+            await self._publish(events)
+        return bool(events)
 
     async def _publish(self, events: Sequence[PendingEvent]) -> None:
         tasks = [

@@ -7,29 +7,51 @@ import os
 from dataclasses import dataclass
 
 from daemons.bus import EventStream
+from daemons.bus.stream.raw import RawTopic
+from daemons.events import Event
 from daemons.forwarder.announce import Announcer
 from daemons.forwarder.confirm import Confirmer, Reannouncer
+from daemons.forwarder.controls import Controls, Mode
+from daemons.forwarder.copier import Copier
+from daemons.forwarder.deadlines import DeadlineKeeper
 from daemons.forwarder.delivery import Delivery
+from daemons.forwarder.exposures import ExposureShare
 from daemons.forwarder.facts import Facts
 from daemons.forwarder.housekeeping import Housekeeper
 from daemons.forwarder.intake import Intake
 from daemons.forwarder.journal import Journal
 from daemons.forwarder.live import LiveSettings
 from daemons.forwarder.metrics import ForwarderMetrics
+from daemons.forwarder.notify import Notifier
 from daemons.forwarder.operators import Operations
 from daemons.forwarder.patience import Patience
 from daemons.forwarder.pipeline import Pipeline
 from daemons.forwarder.quarantine import Quarantine
 from daemons.forwarder.reconcile import Reconciler
+from daemons.forwarder.steering import Steering
 from daemons.forwarder.trip import Tools
+from daemons.forwarder.uploads import JournalUploads
 from daemons.forwarder.waiting import WaitingRoom
 from daemons.runtime.clock import Clock
 from daemons.runtime.executors import BlockingExecutor
 from daemons.runtime.health import HealthBoard
 from daemons.storage import ObjectStore
+from daemons.storage.factory import limit, network, remember_uploads
 
+NOTIFICATIONS = "notifications"
+"""Name of the topic of S3 notifications on the health board."""
 _FILE_THREADS = 4
 """Threads that look at files and move them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Further:
+    """Where images go, and are told of, besides."""
+
+    copies: tuple[ObjectStore, ...] = ()
+    """Further stores."""
+    notifications: RawTopic | None = None
+    """A topic of S3 notifications."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +61,7 @@ class Surroundings:
     host: str
     live: LiveSettings
     store: ObjectStore
+    further: Further
     stream: EventStream
     health: HealthBoard
     metrics: ForwarderMetrics
@@ -61,6 +84,10 @@ class Parts:
 
     journal: Journal
     store_patience: Patience
+    copiers: tuple[Copier, ...]
+    notifier: Notifier | None
+    controls: Controls
+    deadlines: DeadlineKeeper
     pipeline: Pipeline
     reconciler: Reconciler
     announcer: Announcer
@@ -68,6 +95,7 @@ class Parts:
     reannouncer: Reannouncer
     housekeeper: Housekeeper
     operations: Operations
+    steering: Steering
     readers: BlockingExecutor
     files: BlockingExecutor
 
@@ -95,41 +123,130 @@ def assemble(around: Surroundings, journal: Journal) -> Parts:
     delivery = Delivery(
         around.store, patience=store_patience, live=around.live, metrics=around.metrics
     )
+    notifier = _notifier(around, journal)
+
+    def announce() -> None:
+        announcer.wake()
+        if notifier is not None:
+            notifier.wake()
+
+    facts = Facts(around.host, around.clock)
+    deadlines = DeadlineKeeper(
+        journal,
+        facts=facts,
+        live=around.live,
+        metrics=around.metrics,
+        clock=around.clock,
+        announce=announce,
+    )
+    copiers = tuple(
+        Copier(
+            Delivery(
+                store,
+                patience=around.patience(store_name(store)),
+                live=around.live,
+                metrics=around.metrics,
+            ),
+            journal=journal,
+            facts=facts,
+            live=around.live,
+            metrics=around.metrics,
+            clock=around.clock,
+            readers=readers,
+            files=files,
+            announce=announce,
+            draining=around.draining,
+        )
+        for store in around.further.copies
+    )
     tools = Tools(
         root=root,
         live=around.live,
         journal=journal,
         delivery=delivery,
-        facts=Facts(around.host, around.clock),
+        facts=facts,
         quarantine=Quarantine(settings.quarantine_directory, host=around.host),
         waiting=WaitingRoom(around.clock.monotonic),
         readers=readers,
         files=files,
         metrics=around.metrics,
         clock=around.clock,
-        announce=announcer.wake,
+        copiers=copiers,
+        deadlines=deadlines,
+        complete=lambda share: _completed(share, facts, around.metrics),
+        announce=announce,
     )
-    pipeline = Pipeline(tools, concurrency=settings.concurrency, draining=around.draining)
+    for each in (around.store, *around.further.copies):
+        remember_uploads(each, JournalUploads(journal))
+    report = network(around.store)
+    controls = Controls(
+        journal,
+        live=around.live,
+        clock=around.clock,
+        own_ceiling=None if report is None else report.bandwidth_bytes_per_s,
+    )
+
+    def set_ceiling() -> None:
+        limit(around.store, controls.bandwidth_bytes_per_s)
+
+    controls.on_change(set_ceiling)
+    pipeline = Pipeline(tools, controls=controls, draining=around.draining)
+    controls.on_change(pipeline.wake)
+    for copier in copiers:
+        copier.on_end(pipeline.stir)
     intake = Intake(root, tools=tools, wake=pipeline.wake)
+    intake.closed_while(lambda: controls.mode is Mode.DRAINING)
+    reconciler = Reconciler(root, intake=intake, tools=tools, health=around.health)
     return Parts(
         journal=journal,
         store_patience=store_patience,
+        copiers=copiers,
+        notifier=notifier,
+        controls=controls,
+        deadlines=deadlines,
         pipeline=pipeline,
-        reconciler=Reconciler(root, intake=intake, tools=tools, health=around.health),
+        reconciler=reconciler,
         announcer=announcer,
         confirmer=Confirmer(
             around.stream,
             group=f"forwarder-{around.host}",
             journal=journal,
+            facts=facts,
+            announce=announce,
             patience=around.patience("event_stream.answers", drains=False),
             metrics=around.metrics,
+            clock=around.clock,
         ),
         reannouncer=Reannouncer(journal, live=around.live, clock=around.clock, wake=announcer.wake),
-        housekeeper=Housekeeper(journal, live=around.live, files=files),
+        housekeeper=Housekeeper(journal, live=around.live, files=files, clock=around.clock),
         operations=Operations(tools, pipeline),
+        steering=Steering(
+            tools, controls=controls, pipeline=pipeline, reconciler=reconciler, announcer=announcer
+        ),
         readers=readers,
         files=files,
     )
+
+
+def _notifier(around: Surroundings, journal: Journal) -> Notifier | None:
+    settings, topic = around.live.settings.notifications, around.further.notifications
+    if topic is None or settings is None:
+        return None
+    return Notifier(
+        topic,
+        settings=settings,
+        journal=journal,
+        patience=around.patience(NOTIFICATIONS),
+        metrics=around.metrics,
+    )
+
+
+def _completed(share: ExposureShare, facts: Facts, metrics: ForwarderMetrics) -> Event:
+    """Measure an exposure that is complete, and return its event; or that it is held back."""
+    if share.held:
+        return facts.exposure_held(share)
+    metrics.exposures.observe(share.seconds or 0.0)
+    return facts.exposure_complete(share)
 
 
 def store_name(store: ObjectStore) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from fnmatch import fnmatchcase
 
-from daemons.forwarder.delivery import Parcel
+from daemons.forwarder.parcels import attachment_load
 from daemons.forwarder.placing import place_beside
 from daemons.forwarder.reading import SensorList, read_sensor_list
 from daemons.forwarder.records import Inspected
@@ -33,21 +33,16 @@ class AttachmentTrip(Trip):
         digest = hashlib.sha256(sensors.content).hexdigest()
         key = place_beside(beside, self._entry.file_name)
         self._entry = await tools.journal.inspected(
-            self._entry, Inspected(digest, None, None, key, ())
+            self._entry, Inspected(digest, None, None, key, (), copies=tools.copy_stores)
         )
         metadata = {"instrument": share.instrument, "obs-id": share.obs_id}
-        parcel = Parcel(
-            key=key,
-            body=sensors.content,
-            size_bytes=len(sensors.content),
-            sha256=digest,
-            content_type="application/json",
-            metadata={**metadata, "host": tools.facts.host},
-        )
-        await self._deliver(parcel, look_first=True)
+        load = attachment_load(key, sensors.content, {**metadata, "host": tools.facts.host})
+        for copier in tools.copiers:
+            copier.offer(self._entry.id, load)
+        await self._deliver(load.main, look_first=True)
         ours = [name for name in sensors.detectors if self._is_ours(name)]
-        await tools.journal.expect(share, ours, tools.facts.exposure_complete)
-        self._entry = await tools.journal.stored(self._entry, None, tools.facts.exposure_complete)
+        await tools.journal.expect(share, ours, tools.complete)
+        self._entry = await tools.journal.stored(self._entry, None, tools.complete)
         self._ended_well(0)
         tools.announce()
         return None

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from sqlite3 import Connection
 
 import structlog
 
 from daemons.bus import BusUnavailableError, EventStream
-from daemons.events import Event, ImageRegistered, ImageRegistrationFailed, InvalidEventError
+from daemons.events import (
+    Event,
+    EventsMissed,
+    ImageRegistered,
+    ImageRegistrationFailed,
+    InvalidEventError,
+)
+from daemons.forwarder import ledger
+from daemons.forwarder.facts import Facts
 from daemons.forwarder.journal import Journal
 from daemons.forwarder.live import LiveSettings
 from daemons.forwarder.metrics import ForwarderMetrics
@@ -18,6 +27,8 @@ from daemons.runtime.clock import Clock
 
 _IDLE_S = 60.0
 """How often the settings are looked at while nothing is to be announced again."""
+_MISSED_MAX = 10_000
+"""Events that one request gets again; a reader that missed more asks again."""
 _LOOKS = 4
 """Looks for overdue images within the time after which one is overdue."""
 
@@ -35,8 +46,14 @@ class Confirmer:
         Consumer group of this host.
     journal, metrics
         Where it is noted.
+    facts
+        Makes our events.
+    announce
+        Told that the outbox has something.
     patience
         How a stream that is away is waited for.
+    clock
+        The time.
     """
 
     def __init__(
@@ -45,9 +62,15 @@ class Confirmer:
         *,
         group: str,
         journal: Journal,
+        facts: Facts,
+        announce: Callable[[], None],
         patience: Patience,
         metrics: ForwarderMetrics,
+        clock: Clock,
     ) -> None:
+        self._clock = clock
+        self._facts = facts
+        self._announce = announce
         self._stream = stream
         self._group = group
         self._journal = journal
@@ -56,7 +79,11 @@ class Confirmer:
 
     async def run(self) -> None:
         """Listen until cancelled."""
-        types = {ImageRegistered.event_type, ImageRegistrationFailed.event_type}
+        types = {
+            ImageRegistered.event_type,
+            ImageRegistrationFailed.event_type,
+            EventsMissed.event_type,
+        }
         while True:
             try:
                 async with self._stream.subscribe(self._group, types=types) as subscription:
@@ -78,6 +105,8 @@ class Confirmer:
                 await self._registered(event.read(ImageRegistered))
             elif event.type == ImageRegistrationFailed.event_type:
                 await self._refused(event.read(ImageRegistrationFailed))
+            elif event.type == EventsMissed.event_type:
+                await self._missed(event.read(EventsMissed))
         except InvalidEventError as error:
             self._metrics.failure("confirm", error.code)
             _log.warning("event_unreadable", id=event.id, type=event.type, error=str(error))
@@ -93,6 +122,30 @@ class Confirmer:
         if await self._journal.registration_failed(str(fact.file_id), fact.sha256, why):
             self._metrics.failure("register", fact.code)
             _log.error("file_not_registered", image=fact.subject, uri=fact.uri, why=why)
+
+    async def _missed(self, fact: EventsMissed) -> None:
+        """Announce events of ours again that a reader missed; say which are not known."""
+        if fact.of_source != self._facts.source or fact.last < fact.first:
+            return
+        last = min(fact.last, fact.first + _MISSED_MAX - 1)
+        now = self._clock.utc()
+
+        def job(base: Connection) -> list[range]:
+            absent = ledger.announce_range(base, fact.first, last)
+            for numbers in absent:
+                ledger.enqueue(base, self._facts.events_forgotten(numbers), now=now)
+            return absent
+
+        absent = await self._journal.write("missed", job)
+        self._metrics.failure("announce", "events.missed")
+        _log.warning(
+            "events_announced_again",
+            reader=fact.reader,
+            first=fact.first,
+            last=last,
+            forgotten=sum(len(numbers) for numbers in absent),
+        )
+        self._announce()
 
 
 class Reannouncer:

@@ -26,6 +26,11 @@ from daemons.forwarder.errors import (
 )
 from daemons.forwarder.migrations import check_integrity, damaged, migrate
 
+_SMALL_BYTES = 200_000_000
+"""A file up to this size is checked before it is opened, in a second or two; a larger one while
+it is worked with, because nothing is sent meanwhile."""
+_CACHE_KIB = 65_536
+"""Pages of the file in memory: identifiers are spread over all of an index."""
 _BATCH_MAX = 256
 """Jobs that share one transaction at most."""
 _BUSY_TIMEOUT_S = 5.0
@@ -108,6 +113,7 @@ class Database:
         self._thread: threading.Thread | None = None
         self._connection: sqlite3.Connection | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._checked = False
 
     async def open(self) -> None:
         """Check and migrate the file and start the writer.
@@ -124,6 +130,33 @@ class Database:
         self._jobs = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
         self._thread.start()
+
+    async def verify(self) -> None:
+        """Check a file that was too large to be checked before it was opened; beside the work.
+
+        Raises
+        ------
+        JournalDamagedError
+            It is not sound.
+        """
+        if self._checked:
+            return
+        base = await asyncio.to_thread(self._connect_to_read)
+        try:
+            await asyncio.to_thread(check_integrity, base, self.path, thorough=False)
+            self._checked = True
+        except sqlite3.Error as error:
+            raise explain(error, self.path) from error
+        finally:
+            base.interrupt()
+            base.close()
+
+    def _connect_to_read(self) -> sqlite3.Connection:
+        place = f"{self.path.absolute().as_uri()}?mode=ro"
+        return sqlite3.connect(place, uri=True, check_same_thread=False)
+
+    def _is_small(self) -> bool:
+        return not self.path.exists() or self.path.stat().st_size <= _SMALL_BYTES
 
     async def close(self) -> None:
         """Finish what is queued, fold the log into the file, stop the writer. Idempotent."""
@@ -170,7 +203,10 @@ class Database:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA foreign_keys=ON")
-            check_integrity(connection, self.path)
+            connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
+            self._checked = self._is_small()
+            if self._checked:
+                check_integrity(connection, self.path)
             migrate(connection, self.path, self._schema)
             self._refresh(connection)
         except sqlite3.Error as error:

@@ -172,15 +172,21 @@ class Delivery:
         if info is None:
             put = await self._put(parcel)
             fresh = put is not None
-            if put is not None and parcel.belongs_to and put.size_bytes == parcel.size_bytes:
-                # A sidecar can be made again: the store's answer is proof enough, and a
-                # round trip before each image is saved.
+            if put is not None and self._is_proof(parcel, put):
                 return Delivered(put, parcel.sha256, fresh=True)
             with self._metrics.timed("verify"):
                 info = await self._head(parcel.key)
         if info is None:
             raise IntegrityError(f"{parcel.key} is not in the store although it was just put there")
         return await self._verified(parcel, info, fresh=fresh)
+
+    def _is_proof(self, parcel: Parcel, put: ObjectInfo) -> bool:
+        """Return whether a store's answer needs no look after it, which costs a round trip.
+
+        A sidecar can be made again, so any answer will do.
+        """
+        proven = put.proven and self._live.settings.verify == "auto"
+        return put.size_bytes == parcel.size_bytes and (proven or parcel.belongs_to is not None)
 
     async def _put(self, parcel: Parcel) -> ObjectInfo | None:
         """Put an object; None where the key holds one already."""

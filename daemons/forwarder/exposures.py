@@ -22,13 +22,22 @@ class ExposureShare:
     """When the latest of them was stored, UTC seconds."""
     expected: frozenset[str] | None = None
     """Names of the detectors that this host is to send; None: nobody has said yet."""
+    waiting: frozenset[str] = frozenset()
+    """Names of the detectors whose images are known and not stored."""
+    held: frozenset[str] = frozenset()
+    """Codes of findings for which it is held back."""
     completed_at: float | None = None
     """When `exposure.complete` was put into the outbox, UTC seconds."""
 
     @property
     def missing(self) -> frozenset[str]:
-        """Detectors that are expected and not stored."""
-        return frozenset() if self.expected is None else self.expected - self.stored
+        """Detectors that are expected, or known where nobody said, and not stored."""
+        return (self.waiting if self.expected is None else self.expected) - self.stored
+
+    @property
+    def wanted(self) -> frozenset[str]:
+        """Detectors that are expected; where nobody said, all that are known."""
+        return self.stored | self.waiting if self.expected is None else self.expected
 
     @property
     def complete(self) -> bool:

@@ -9,17 +9,23 @@ from typing import Any
 from daemons.events import (
     Event,
     EventData,
+    EventsForgotten,
     ExposureComplete,
+    ExposureHeld,
+    ExposureIncomplete,
+    ExposureLate,
     ImageConflicted,
+    ImageCopied,
     ImageQuarantined,
     ImageStored,
     SidecarRef,
     new_event,
 )
 from daemons.forwarder.exposures import ExposureShare
+from daemons.forwarder.lateness import Lateness
 from daemons.forwarder.model import JournalEntry, shown
 from daemons.runtime.clock import Clock
-from daemons.storage import ObjectInfo
+from daemons.storage import ObjectInfo, ObjectStore
 from translators.findings import Finding
 from translators.identity import ImageIdentity
 from translators.imagename import parse_image_name
@@ -77,6 +83,23 @@ class Facts:
         )
         return self._event(data, f"{image.store}:{data.key}:{data.sha256}")
 
+    def image_copied(
+        self, entry: JournalEntry, info: ObjectInfo, store: ObjectStore
+    ) -> Event | None:
+        """Return `image.copied`; None for a file that is no image."""
+        if entry.image is None or entry.sha256 is None:
+            return None
+        data = ImageCopied(
+            **_image_fields(entry.image, info.key.rpartition("/")[2]),
+            store=store.name,
+            uri=store.uri(info.key),
+            key=info.key,
+            size_bytes=info.size_bytes,
+            sha256=entry.sha256,
+            copied_at=self._now(),
+        )
+        return self._event(data, f"{store.name}:{data.key}:{data.sha256}")
+
     def image_conflicted(
         self, entry: JournalEntry, uri: str, stored_sha256: str | None, reason: str
     ) -> Event | None:
@@ -115,21 +138,43 @@ class Facts:
         )
         return self._event(data, f"{target}:{entry.id}:{entry.revision}")
 
+    def events_forgotten(self, numbers: range) -> Event:
+        """Return `events.forgotten` for numbers of ours."""
+        data = EventsForgotten(of_source=self.source, first=numbers[0], last=numbers[-1])
+        return self._event(data, f"{data.first}:{data.last}")
+
     def exposure_complete(self, share: ExposureShare) -> Event:
         """Return `exposure.complete` for what this host was to send."""
         expected = share.expected or frozenset()
         data = ExposureComplete(
-            instrument=share.instrument,
-            obs_id=share.obs_id,
-            exposure_id=share.exposure_id,
-            day_obs=share.day_obs,
-            seq_num=share.seq_num,
-            scope="host",
+            **_exposure_fields(share),
             expected=len(expected),
             stored=len(share.stored & expected),
             seconds=share.seconds,
         )
         return self._event(data, f"{share.instrument}:{share.obs_id}:{len(expected)}")
+
+    def exposure_held(self, share: ExposureShare) -> Event:
+        """Return `exposure.held`."""
+        data = ExposureHeld(
+            **_exposure_fields(share),
+            codes=tuple(sorted(share.held)),
+        )
+        return self._event(data, f"{share.instrument}:{share.obs_id}:{','.join(data.codes)}")
+
+    def exposure_shortfall(
+        self, share: ExposureShare, lateness: Lateness, deadline_s: float
+    ) -> Event:
+        """Return `exposure.late` or `exposure.incomplete`."""
+        kind = ExposureLate if lateness is Lateness.LATE else ExposureIncomplete
+        data = kind(
+            **_exposure_fields(share),
+            expected=len(share.wanted),
+            stored=len(share.wanted - share.missing),
+            missing=tuple(sorted(share.missing)),
+            deadline_s=deadline_s,
+        )
+        return self._event(data, f"{share.instrument}:{share.obs_id}:{kind.event_type}")
 
     def _event(self, data: EventData, key: str) -> Event:
         return new_event(data, source=self.source, key=key, time=self._now())
@@ -163,4 +208,15 @@ def _image_fields(identity: ImageIdentity, file_name: str) -> dict[str, Any]:
         "dataset_type": identity.dataset_type,
         "run": identity.run,
         "file_name": file_name,
+    }
+
+
+def _exposure_fields(share: ExposureShare) -> dict[str, Any]:
+    return {
+        "instrument": share.instrument,
+        "obs_id": share.obs_id,
+        "exposure_id": share.exposure_id,
+        "day_obs": share.day_obs,
+        "seq_num": share.seq_num,
+        "scope": "host",
     }

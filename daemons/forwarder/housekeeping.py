@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
+from functools import partial
 
 import structlog
 
+from daemons.forwarder import oblivion
 from daemons.forwarder.journal import Journal
 from daemons.forwarder.live import LiveSettings
+from daemons.forwarder.oblivion import Place
+from daemons.runtime.clock import Clock
 from daemons.runtime.executors import BlockingExecutor
 
 _PERIOD_S = 3600.0
@@ -30,12 +34,17 @@ class Housekeeper:
         The settings.
     files
         Threads for looking at files.
+    clock
+        The time.
     """
 
-    def __init__(self, journal: Journal, *, live: LiveSettings, files: BlockingExecutor) -> None:
+    def __init__(
+        self, journal: Journal, *, live: LiveSettings, files: BlockingExecutor, clock: Clock
+    ) -> None:
         self._journal = journal
         self._live = live
         self._files = files
+        self._clock = clock
 
     async def run(self) -> None:
         """Clean once an hour until cancelled."""
@@ -48,17 +57,27 @@ class Housekeeper:
         settings = self._live.settings
         keep_s = settings.journal_keep_days * _DAY_S
         awaited = settings.reannounce_after_s is not None
-        forgotten, after = 0, 0
-        while batch := await self._journal.forgettable(keep_s, after, _BATCH, awaited=awaited):
+        forgotten, after = 0, Place()
+        before = self._clock.utc() - keep_s
+        while batch := await self._journal.read(
+            "forgettable",
+            partial(
+                oblivion.forgettable, before=before, after=after, limit=_BATCH, awaited=awaited
+            ),
+        ):
             gone = await self._files.run(_gone, batch)
-            await self._journal.forget(gone)
+            await self._journal.write("forget", partial(oblivion.forget, file_ids=gone))
             forgotten += len(gone)
             after = batch[-1][0]
-        events = await self._journal.forget_events(keep_s)
+        events = 0
+        while some := await self._journal.write(
+            "forget_events", partial(oblivion.forget_events, before=before)
+        ):
+            events += some
         if forgotten or events:
             _log.info("journal_cleaned", files=forgotten, events=events)
         return forgotten
 
 
-def _gone(batch: Sequence[tuple[int, bytes]]) -> list[int]:
-    return [file_id for file_id, location in batch if not os.path.lexists(location)]
+def _gone(batch: Sequence[tuple[Place, bytes]]) -> list[int]:
+    return [place.file_id for place, location in batch if not os.path.lexists(location)]

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import os
-from pathlib import Path
 
 import structlog
 
@@ -13,13 +10,15 @@ from daemons.events import SidecarRef
 from daemons.forwarder.delivery import IMAGE_SHA256, Delivered, Parcel
 from daemons.forwarder.errors import ConflictError
 from daemons.forwarder.facts import StoredImage
-from daemons.forwarder.model import FileIdentity, FileState, shown
-from daemons.forwarder.reading import Fit, Unfinished, Unfit, judge, read_image, sidecar_name
+from daemons.forwarder.model import FileIdentity, FileState, Reason, shown
+from daemons.forwarder.parcels import image_load
+from daemons.forwarder.reading import Fit, Unfinished, Unfit, companion, judge, read_image
 from daemons.forwarder.records import Inspected
 from daemons.forwarder.trip import Trip
 from daemons.forwarder.waiting import Later
-from translators.identity import ImageIdentity
 
+_HELD_S = 0.1
+"""How often to look whether somebody still works on a file."""
 _SETTLED = frozenset(
     {
         FileState.STORED,
@@ -40,6 +39,9 @@ class ImageTrip(Trip):
     async def _go(self) -> Later | None:
         tools, resumed = self._tools, self._entry.state is FileState.INSPECTED
         settings = tools.live.settings
+        held = await self._held()
+        if held is not None:
+            return held
         allowed_s = (
             settings.attempt_timeout_s + self._entry.identity.size_bytes / settings.slowest_rate
         )
@@ -56,9 +58,22 @@ class ImageTrip(Trip):
         if await self._same_as_before(verdict.inspection.sha256, reading.identity):
             return None
         await self._note_inspected(verdict)
+        tools.deadlines.opened(verdict.translation.identity.obs_id)
         tools.waiting.hurry_tagged(verdict.translation.identity.obs_id)
         await self._store(verdict, look_first=resumed or not self._entry.witnessed)
         return None
+
+    async def _held(self) -> Later | None:
+        """Wait for whoever still works on the file, for a while."""
+        settings = self._tools.live.settings
+        if self._entry.location != self._entry.path:
+            return None  # an operator released it from quarantine as it is
+        beside = await self._tools.files.run(companion, self._entry, settings.hold_suffixes)
+        if beside is None or self._tools.waiting.waited(self._entry) >= settings.hold_patience_s:
+            return None
+        name = shown(beside.rpartition(b"/")[2])
+        await self._note_once(str(Reason.HELD), f"{name} is beside it: somebody works on it")
+        return Later(_HELD_S)
 
     async def _same_as_before(self, sha256: str, identity: FileIdentity) -> bool:
         """Find that only the inode changed of a file that was dealt with."""
@@ -92,23 +107,34 @@ class ImageTrip(Trip):
                 image=fit.translation.identity,
                 object_key=fit.object_key,
                 findings=fit.findings,
+                holds=tuple(sorted(set(fit.holds) - set(self._entry.waived))),
+                copies=self._tools.copy_stores,
             ),
         )
         self._tools.metrics.moved(FileState.INSPECTED)
 
     async def _store(self, fit: Fit, *, look_first: bool) -> None:
+        """Store image and sidecar beside each other, and put the event into the outbox.
+
+        Both are there before the event: a consumer that hears of an image finds its
+        sidecar. That costs no round trip of its own.
+        """
         tools = self._tools
-        sidecar = await self._store_sidecar(fit, look_first=look_first)
-        parcel = Parcel(
-            key=fit.object_key,
-            body=Path(os.fsdecode(self._entry.location)),
-            size_bytes=fit.inspection.size_bytes,
-            sha256=fit.inspection.sha256,
-            content_type="application/fits",
-            metadata=self._metadata(fit.translation.identity, fit.inspection.crc64nvme),
+        load = image_load(self._entry, fit, host=tools.facts.host)
+        for copier in tools.copiers:
+            copier.offer(self._entry.id, load)
+        beside = asyncio.create_task(
+            self._offer_sidecar(load.sidecar, look_first=look_first),
+            name=f"forwarder-sidecar-{self._entry.id}",
         )
-        with tools.metrics.timed("upload"):
-            delivered = await self._deliver(parcel, look_first=look_first)
+        try:
+            with tools.metrics.timed("upload"):
+                delivered = await self._deliver(load.main, look_first=look_first)
+            sidecar = await beside
+        finally:
+            await _ended(beside)
+        if load.sidecar is not None and sidecar is None:
+            sidecar = await self._replace_sidecar(load.sidecar, fresh_image=delivered.fresh)
         await self._check()
         image = StoredImage(
             inspection=fit.inspection,
@@ -119,65 +145,49 @@ class ImageTrip(Trip):
             sidecar=sidecar,
         )
         event = tools.facts.image_stored(image)
-        self._entry = await tools.journal.stored(self._entry, event, tools.facts.exposure_complete)
+        self._entry = await tools.journal.stored(self._entry, event, tools.complete)
         self._ended_well(fit.inspection.size_bytes)
         tools.announce()
 
-    async def _store_sidecar(self, fit: Fit, *, look_first: bool) -> SidecarRef | None:
-        if fit.sidecar is None:
+    async def _offer_sidecar(self, parcel: Parcel | None, *, look_first: bool) -> SidecarRef | None:
+        """Store the sidecar; None where there is none, or where another has its key."""
+        if parcel is None:
             return None
-        store = self._tools.delivery.store
-        parcel = Parcel(
-            key=sidecar_name(fit.object_key.encode()).decode(),
-            body=fit.sidecar,
-            size_bytes=len(fit.sidecar),
-            sha256=hashlib.sha256(fit.sidecar).hexdigest(),
-            content_type="application/json",
-            metadata=self._metadata(fit.translation.identity, None),
-            belongs_to=fit.inspection.sha256,
-        )
-        with self._tools.metrics.timed("sidecar"):
-            delivered = await self._deliver_sidecar(parcel, fit, look_first=look_first)
+        try:
+            with self._tools.metrics.timed("sidecar"):
+                delivered = await self._deliver(parcel, look_first=look_first)
+        except ConflictError:
+            return None
+        return self._sidecar_ref(parcel, delivered)
+
+    async def _replace_sidecar(self, parcel: Parcel, *, fresh_image: bool) -> SidecarRef:
+        """Settle who has the sidecar's key, now that the image is stored.
+
+        An image that was stored before keeps the sidecar that it has. A sidecar of ours
+        whose image never arrived is in nobody's way.
+        """
+        delivery = self._tools.delivery
+        there = await delivery.existing(parcel.key)
+        if there is not None and not fresh_image:
+            return self._sidecar_ref(parcel, there)
+        if there is not None and IMAGE_SHA256 in there.info.metadata:
+            _log.warning("orphaned_sidecar_replaced", key=parcel.key, file=self._entry.id)
+            await delivery.withdraw(parcel.key)
+        return self._sidecar_ref(parcel, await self._deliver(parcel, look_first=False))
+
+    def _sidecar_ref(self, parcel: Parcel, delivered: Delivered) -> SidecarRef:
         return SidecarRef(
-            uri=store.uri(parcel.key),
+            uri=self._tools.delivery.store.uri(parcel.key),
             key=parcel.key,
             size_bytes=delivered.info.size_bytes,
             sha256=delivered.sha256,
         )
 
-    async def _deliver_sidecar(self, parcel: Parcel, fit: Fit, *, look_first: bool) -> Delivered:
-        """Store a sidecar.
 
-        Where another one has its key the image decides: is that in the store, its
-        sidecar stays, and the image itself will tell whether there is a conflict. A
-        sidecar of ours whose image never arrived is in nobody's way.
-        """
-        delivery = self._tools.delivery
-        try:
-            return await self._deliver(parcel, look_first=look_first)
-        except ConflictError:
-            there = await delivery.existing(parcel.key)
-            if there is None:
-                return await self._deliver(parcel, look_first=False)
-            if await delivery.existing(fit.object_key, digest=False) is not None:
-                return there
-            if IMAGE_SHA256 not in there.info.metadata:
-                raise
-            _log.warning("orphaned_sidecar_replaced", key=parcel.key, file=self._entry.id)
-            await delivery.withdraw(parcel.key)
-            return await self._deliver(parcel, look_first=False)
-
-    def _metadata(self, image: ImageIdentity, crc64nvme: str | None) -> dict[str, str]:
-        metadata = {
-            "instrument": image.instrument,
-            "obs-id": image.obs_id,
-            "detector": str(image.detector),
-            "detector-name": image.detector_name,
-            "file-id": str(image.dataset_id),
-            "host": self._tools.facts.host,
-        }
-        if crc64nvme is not None:
-            metadata["crc64nvme"] = crc64nvme
-        if self._entry.waived:
-            metadata["waived"] = ",".join(self._entry.waived)
-        return metadata
+async def _ended(task: asyncio.Task[SidecarRef | None]) -> None:
+    """Return when a task has ended, whichever way; end it where it is still at work."""
+    if not task.done():
+        task.cancel()
+    await asyncio.wait([task])
+    if not task.cancelled():
+        task.exception()  # told by whoever awaited it, or outdone by the image's own

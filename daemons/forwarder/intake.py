@@ -15,7 +15,7 @@ from daemons.forwarder.notice import Ended, Hint
 from daemons.forwarder.roles import Role, role_below
 from daemons.forwarder.scan import Found, ScanBatch, look
 from daemons.forwarder.settling import Settling
-from daemons.forwarder.sightings import Seen
+from daemons.forwarder.sightings import Seen, saw
 from daemons.forwarder.trip import Tools
 from translators.findings import Finding
 
@@ -83,6 +83,7 @@ class Intake:
         self._clock = tools.clock
         self._wake = wake
         self._on_overflow: Callable[[], None] = _nothing
+        self._closed: Callable[[], bool] = _never
         self._settling = Settling()
         self._hints: deque[Hint] = deque()
         self._changed = asyncio.Event()
@@ -95,6 +96,10 @@ class Intake:
     def on_overflow(self, call: Callable[[], None]) -> None:
         """Call something when more hints come than may wait: a scan is needed."""
         self._on_overflow = call
+
+    def closed_while(self, closed: Callable[[], bool]) -> None:
+        """Take no file while something is so; a scan after it finds what came meanwhile."""
+        self._closed = closed
 
     def hint(self, hint: Hint) -> None:
         """Take a hint; call it in the event loop."""
@@ -124,10 +129,11 @@ class Intake:
             for found in batch.files
             if known.get(found.path) != found.identity and found.path not in self._settling
         ]
-        quiet_s = self._live.settings.unseen_quiet_time_s
+        settings = self._live.settings
         now = self._clock.utc()
         settled = []
         for found in fresh:
+            quiet_s = settings.quiet_time_s if found.placed else settings.unseen_quiet_time_s
             changed_at = found.identity.ctime_ns / 1e9
             if now - changed_at >= quiet_s:
                 settled.append(self._seen(found, witnessed=False, seen_at=changed_at))
@@ -204,10 +210,13 @@ class Intake:
         kind = found.role.kind
         if kind is None:
             raise ValueError(f"{shown(found.path)} is nothing that the journal takes")
-        return Seen(found.path, found.identity, kind, seen_at, witnessed)
+        priorities = self._live.settings.priorities
+        return saw(
+            found.path, found.identity, kind, seen_at, witnessed=witnessed, priorities=priorities
+        )
 
     async def _sight(self, seen: Sequence[Seen]) -> None:
-        if not seen:
+        if not seen or self._closed():
             return
         now = self._clock.utc()
         due = []
@@ -236,3 +245,8 @@ def _strongest(hints: Iterable[Hint]) -> dict[bytes, Ended]:
 
 def _nothing() -> None:
     """Do nothing."""
+
+
+def _never() -> bool:
+    """Return that it is never so."""
+    return False

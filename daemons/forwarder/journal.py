@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from daemons.events import Event
-from daemons.forwarder import ledger, oblivion, sightings
+from daemons.forwarder import copy_ledger, lanes, ledger, lookup, sightings
 from daemons.forwarder.database import CommitObserver, Database, Job
 from daemons.forwarder.errors import JournalUnavailableError
 from daemons.forwarder.exposures import ExposureShare
@@ -31,7 +31,8 @@ from daemons.forwarder.records import (
     record_decision,
     summarise,
 )
-from daemons.forwarder.rows import change, fetch, findings_json, image_columns, to_entry
+from daemons.forwarder.rows import change, fetch, findings_json, image_columns
+from daemons.forwarder.schedule import Slots
 from daemons.forwarder.sightings import Seen, Sighted
 from daemons.runtime.clock import Clock
 from translators.findings import Finding
@@ -89,6 +90,10 @@ class Journal:
         await self._database.open()
         self._patience.succeeded("sound, open")
 
+    async def verify(self) -> None:
+        """Check a large file beside the work; see `Database.verify`."""
+        await self._database.verify()
+
     async def close(self) -> None:
         """Finish what is queued and close. Idempotent."""
         await self._database.close()
@@ -98,7 +103,7 @@ class Journal:
     async def sight(self, seen: Sequence[Seen]) -> list[Sighted]:
         """Take files into the journal, or find that it has them; one transaction."""
         now = self._clock.utc()
-        return await self._write(
+        return await self.write(
             "sight", lambda base: [sightings.record(base, one, now=now) for one in seen]
         )
 
@@ -117,38 +122,33 @@ class Journal:
                     found[path] = FileIdentity(*row[:4])
             return found
 
-        return await self._read("known", look)
+        return await self.read("known", look)
 
-    async def waiting(self, limit: int, exclude: Collection[int]) -> list[JournalEntry]:
-        """Return files to work on, first seen first, without those that are excluded."""
-        query = (
-            "SELECT * FROM files WHERE state IN ('discovered', 'inspected') "
-            "AND id NOT IN (SELECT value FROM json_each(?)) ORDER BY id LIMIT ?"
-        )
-        excluded = json.dumps(sorted(exclude))
-        return await self._read(
-            "waiting",
-            lambda base: [to_entry(row) for row in base.execute(query, (excluded, limit))],
+    async def waiting(self, limit: int, exclude: Collection[int] = ()) -> list[JournalEntry]:
+        """Return files that wait, in the order in which they go."""
+        return await self.read("waiting", lambda base: lanes.waiting(base, limit, exclude))
+
+    async def choose(
+        self, slots: Slots, *, live_since: float, exclude: Collection[int], backlog: bool
+    ) -> list[JournalEntry]:
+        """Return the files that begin now; see `lanes`."""
+        return await self.read(
+            "choose",
+            lambda base: lanes.choose(
+                base, slots, live_since=live_since, exclude=exclude, backlog=backlog
+            ),
         )
 
     async def entry(self, file_id: int) -> JournalEntry:
         """Return an entry or raise `UnknownFileError`."""
-        return await self._read("entry", lambda base: fetch(base, file_id))
+        return await self.read("entry", lambda base: fetch(base, file_id))
 
     async def aside(
         self, states: Collection[FileState], limit: int, before: int | None = None
     ) -> list[JournalEntry]:
-        """Return files in some states, newest first, `limit` of them below a number."""
-        query = (
-            "SELECT * FROM files WHERE state IN (SELECT value FROM json_each(?)) "
-            "AND (? IS NULL OR id < ?) ORDER BY id DESC LIMIT ?"
-        )
-        names = json.dumps(sorted(states))
-        return await self._read(
-            "aside",
-            lambda base: [
-                to_entry(row) for row in base.execute(query, (names, before, before, limit))
-            ],
+        """Return files in some states, newest first; see `lookup`."""
+        return await self.read(
+            "aside", lambda base: lookup.in_states(base, states, limit, before=before)
         )
 
     # Steps of a file's way
@@ -160,6 +160,9 @@ class Journal:
         def job(base: sqlite3.Connection) -> JournalEntry:
             if result.image is not None:
                 ledger.know_exposure(base, result.image, seen_at=entry.seen_at)
+                ledger.hold(base, result.image, result.holds)
+            anew = result.sha256 != entry.sha256
+            copy_ledger.plan(base, entry, result.copies, now, anew=anew)
             return change(
                 base,
                 entry,
@@ -174,12 +177,12 @@ class Journal:
                 **image_columns(result.image),
             )
 
-        return await self._write("inspected", job)
+        return await self.write("inspected", job)
 
     async def begin_again(self, entry: JournalEntry, identity: FileIdentity) -> JournalEntry:
         """Send a file that changed under our hands back to the start."""
         now = self._clock.utc()
-        return await self._write(
+        return await self.write(
             "begin_again",
             lambda base: sightings.begin_again(
                 base, entry, identity, now=now, witnessed=entry.witnessed
@@ -188,13 +191,13 @@ class Journal:
 
     async def earlier(self, entry: JournalEntry) -> JournalEntry | None:
         """Return the version of the same path before this one."""
-        return await self._read("earlier", lambda base: sightings.earlier(base, entry))
+        return await self.read("earlier", lambda base: sightings.earlier(base, entry))
 
     async def fold_into(
         self, entry: JournalEntry, former: JournalEntry, identity: FileIdentity
     ) -> None:
         """Take an entry back whose content the journal has already as `former`."""
-        await self._write(
+        await self.write(
             "fold_into",
             lambda base: sightings.fold_into(base, entry, former.id, identity),
         )
@@ -227,12 +230,12 @@ class Journal:
                 )
             return after
 
-        return await self._write("stored", job)
+        return await self.write("stored", job)
 
     async def note(self, entry: JournalEntry, reason: str | None, detail: str | None) -> None:
         """Note why a file waits; its state stays."""
         now = self._clock.utc()
-        await self._write(
+        await self.write(
             "note",
             lambda base: change(base, entry, entry.state, now=now, reason=reason, detail=detail),
         )
@@ -259,7 +262,7 @@ class Journal:
     ) -> JournalEntry:
         """Note where a file is about to be set aside."""
         now = self._clock.utc()
-        return await self._write(
+        return await self.write(
             "quarantining",
             lambda base: change(
                 base,
@@ -304,23 +307,28 @@ class Journal:
                 ledger.enqueue(base, event, now=now)
             return change(base, entry, state, now=now, reason=str(reason), detail=detail, **columns)
 
-        return await self._write(label, job)
+        return await self.write(label, job)
 
     # Operators
 
     async def release(
-        self, entry: JournalEntry, decision: Decision, identity: FileIdentity
+        self,
+        entry: JournalEntry,
+        decision: Decision,
+        identity: FileIdentity,
+        *,
+        what: str = "release",
     ) -> JournalEntry:
-        """Return a file to processing by an operator's decision."""
+        """Return a file to processing by an operator's decision: `release` or `requeue`."""
         now = self._clock.utc()
         waived = tuple(sorted({*entry.waived, *decision.waived}))
 
         def job(base: sqlite3.Connection) -> JournalEntry:
-            record_decision(base, entry, "release", decision, now)
+            record_decision(base, entry, what, decision, now)
             after = sightings.begin_again(base, entry, identity, now=now, witnessed=True)
             return change(base, after, FileState.DISCOVERED, now=now, waived=json.dumps(waived))
 
-        return await self._write("release", job)
+        return await self.write("release", job)
 
     async def reject(self, entry: JournalEntry, decision: Decision) -> JournalEntry:
         """Give a file up by an operator's decision; it stays where it is."""
@@ -337,33 +345,33 @@ class Journal:
                 detail=f"rejected by {decision.who}: {decision.why}",
             )
 
-        return await self._write("reject", job)
+        return await self.write("reject", job)
 
     # Outbox
 
     async def pending(self, limit: int) -> list[PendingEvent]:
         """Return the events to publish, in sequence."""
-        return await self._read("pending", lambda base: ledger.pending(base, limit))
+        return await self.read("pending", lambda base: ledger.pending(base, limit))
 
     async def published(self, sequences: Sequence[int]) -> None:
         """Note that events are on the stream."""
         now = self._clock.utc()
-        await self._write("published", lambda base: ledger.published(base, sequences, now=now))
+        await self.write("published", lambda base: ledger.published(base, sequences, now=now))
 
     async def refused(self, sequence: int, why: str) -> None:
         """Note that the event stream refuses an event for good."""
-        await self._write("refused", lambda base: ledger.refuse(base, sequence, why))
+        await self.write("refused", lambda base: ledger.refuse(base, sequence, why))
 
     async def registered(self, dataset_id: str, sha256: str) -> list[Registered]:
         """Note that the Butler has an image; empty where it is not one of ours."""
         now = self._clock.utc()
-        return await self._write(
+        return await self.write(
             "registered", lambda base: ledger.registered(base, dataset_id, sha256, now=now)
         )
 
     async def registration_failed(self, dataset_id: str, sha256: str, why: str) -> int:
         """Note why the Butler refuses an image; return how many of ours it concerns."""
-        return await self._write(
+        return await self.write(
             "registration_failed",
             lambda base: ledger.registration_failed(base, dataset_id, sha256, why),
         )
@@ -371,7 +379,7 @@ class Journal:
     async def announce_again(self, after_s: float, *, before: float | None = None) -> int:
         """Put announced images that nobody registered back into the outbox; see `ledger`."""
         now = self._clock.utc()
-        return await self._write(
+        return await self.write(
             "announce_again",
             lambda base: ledger.announce_again(base, now=now, after_s=after_s, before=before),
         )
@@ -380,17 +388,17 @@ class Journal:
 
     async def exposure(self, obs_id: str) -> ExposureShare | None:
         """Return the roll-up of an exposure that images of this host belong to."""
-        return await self._read("exposure", lambda base: ledger.exposure_named(base, obs_id))
+        return await self.read("exposure", lambda base: ledger.exposure_named(base, obs_id))
 
     async def image_key(self, share: ExposureShare) -> str | None:
         """Return the object key of an image of an exposure."""
-        return await self._read(
+        return await self.read(
             "image_key", lambda base: ledger.image_key(base, share.instrument, share.obs_id)
         )
 
     async def exposures(self, limit: int) -> list[ExposureShare]:
         """Return the roll-ups of the latest exposures, newest first."""
-        return await self._read("exposures", lambda base: ledger.recent_shares(base, limit))
+        return await self.read("exposures", lambda base: ledger.recent_shares(base, limit))
 
     async def expect(
         self, share: ExposureShare, detectors: Collection[str], complete: CompleteEvent
@@ -403,35 +411,18 @@ class Journal:
             ledger.expect(base, *at, detectors)
             ledger.complete_if_all_stored(base, *at, complete, now=now)
 
-        await self._write("expect", job)
+        await self.write("expect", job)
 
-    # Forgetting
-
-    async def forgettable(
-        self, keep_s: float, after: int, limit: int, *, awaited: bool
-    ) -> list[tuple[int, bytes]]:
-        """Return number and place of files that ended that long ago; see `oblivion`."""
-        before = self._clock.utc() - keep_s
-        return await self._read(
-            "forgettable",
-            lambda base: oblivion.forgettable(base, before, after, limit, awaited=awaited),
-        )
-
-    async def forget(self, file_ids: Sequence[int]) -> None:
-        """Remove files from the journal."""
-        await self._write("forget", lambda base: oblivion.forget(base, file_ids))
-
-    async def forget_events(self, keep_s: float) -> int:
-        """Remove events that were published that long ago and are needed by nobody."""
-        before = self._clock.utc() - keep_s
-        return await self._write("forget_events", lambda base: oblivion.forget_events(base, before))
-
-    async def _read(self, label: str, job: Job[ResultT]) -> ResultT:
-        """Read, and wait for the disk as long as it takes."""
+    async def read(self, label: str, job: Job[ResultT]) -> ResultT:
+        """Run a job that only reads, and wait for the disk as long as it takes."""
         return await self._run(lambda: self._database.read(label, job))
 
-    async def _write(self, label: str, job: Job[ResultT]) -> ResultT:
-        """Write, and wait for the disk as long as it takes."""
+    async def write(self, label: str, job: Job[ResultT]) -> ResultT:
+        """Run a job inside a transaction of its own, and wait for the disk as long as it takes.
+
+        The statements of a room beside the files' way (deadlines, controls, copies) are
+        jobs of its own module.
+        """
         return await self._run(lambda: self._database.write(label, job))
 
     async def _run(self, attempt: Callable[[], Awaitable[ResultT]]) -> ResultT:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sqlite3
 from collections.abc import Callable, Collection, Iterable
@@ -14,6 +15,7 @@ from translators.identity import ImageIdentity
 CompleteEvent = Callable[[ExposureShare], Event]
 """Makes the `exposure.complete` event of a share."""
 
+_STORED = frozenset({"stored", "announced", "registered", "released"})
 _BACKOFF_MAX = 6
 """A file is announced again after 1, 2, 4, ... times the configured time, up to 2 to this power."""
 
@@ -135,6 +137,35 @@ def announce_again(
     ).rowcount
 
 
+def announce_file(connection: sqlite3.Connection, file_id: int) -> bool:
+    """Put the event of a stored image back into the outbox; False where it is not there."""
+    return bool(
+        connection.execute(
+            "UPDATE outbox SET published_at = NULL, refused = NULL WHERE sequence = "
+            "(SELECT outbox_sequence FROM files WHERE id = ?)",
+            (file_id,),
+        ).rowcount
+    )
+
+
+def announce_range(connection: sqlite3.Connection, first: int, last: int) -> list[range]:
+    """Put events back into the outbox by their numbers; return those that are not there.
+
+    Events that the stream refused for good are not there either.
+    """
+    rows = connection.execute(
+        "UPDATE outbox SET published_at = NULL WHERE sequence BETWEEN ? AND ? AND refused IS NULL "
+        "RETURNING sequence",
+        (first, last),
+    )
+    there = sorted(int(row["sequence"]) for row in rows)
+    absent = []
+    for before, after in itertools.pairwise([first - 1, *there, last + 1]):
+        if after - before > 1:
+            absent.append(range(before + 1, after))
+    return absent
+
+
 def know_exposure(connection: sqlite3.Connection, image: ImageIdentity, *, seen_at: float) -> None:
     """Note that images of an exposure come through this host."""
     connection.execute(
@@ -152,6 +183,40 @@ def know_exposure(connection: sqlite3.Connection, image: ImageIdentity, *, seen_
     )
 
 
+def hold(connection: sqlite3.Connection, image: ImageIdentity, codes: Collection[str]) -> None:
+    """Hold an exposure back for findings about one of its images."""
+    at = (image.instrument, image.obs_id)
+    row = connection.execute(
+        "SELECT held FROM exposures WHERE instrument = ? AND obs_id = ?", at
+    ).fetchone()
+    before = [] if row is None or row["held"] is None else json.loads(row["held"])
+    if codes and not set(codes) <= set(before):
+        connection.execute(
+            "UPDATE exposures SET held = ?, held_at = NULL WHERE instrument = ? AND obs_id = ?",
+            (json.dumps(sorted({*before, *codes})), *at),
+        )
+
+
+def let_go(
+    connection: sqlite3.Connection, held: ExposureShare, make_event: CompleteEvent, *, now: float
+) -> bool:
+    """Hold an exposure back no longer; return whether it is complete."""
+    at = (held.instrument, held.obs_id)
+    connection.execute(
+        "UPDATE exposures SET held = NULL, held_at = NULL WHERE instrument = ? AND obs_id = ?", at
+    )
+    return complete_if_all_stored(connection, *at, make_event, now=now)
+
+
+def held_shares(connection: sqlite3.Connection, limit: int) -> list[ExposureShare]:
+    """Return the exposures that are held back, newest first."""
+    rows = connection.execute(
+        "SELECT * FROM exposures WHERE held IS NOT NULL ORDER BY first_seen_at DESC LIMIT ?",
+        (limit,),
+    ).fetchall()
+    return [share_of(connection, row) for row in rows]
+
+
 def expect(
     connection: sqlite3.Connection, instrument: str, obs_id: str, detectors: Collection[str]
 ) -> None:
@@ -167,7 +232,7 @@ def share(connection: sqlite3.Connection, instrument: str, obs_id: str) -> Expos
     row = connection.execute(
         "SELECT * FROM exposures WHERE instrument = ? AND obs_id = ?", (instrument, obs_id)
     ).fetchone()
-    return None if row is None else _share(connection, row)
+    return None if row is None else share_of(connection, row)
 
 
 def exposure_named(connection: sqlite3.Connection, obs_id: str) -> ExposureShare | None:
@@ -175,7 +240,7 @@ def exposure_named(connection: sqlite3.Connection, obs_id: str) -> ExposureShare
     row = connection.execute(
         "SELECT * FROM exposures WHERE obs_id = ? ORDER BY first_seen_at DESC LIMIT 1", (obs_id,)
     ).fetchone()
-    return None if row is None else _share(connection, row)
+    return None if row is None else share_of(connection, row)
 
 
 def image_key(connection: sqlite3.Connection, instrument: str, obs_id: str) -> str | None:
@@ -193,7 +258,7 @@ def recent_shares(connection: sqlite3.Connection, limit: int) -> list[ExposureSh
     rows = connection.execute(
         "SELECT * FROM exposures ORDER BY first_seen_at DESC LIMIT ?", (limit,)
     ).fetchall()
-    return [_share(connection, row) for row in rows]
+    return [share_of(connection, row) for row in rows]
 
 
 def complete_if_all_stored(
@@ -204,9 +269,21 @@ def complete_if_all_stored(
     *,
     now: float,
 ) -> bool:
-    """Put `exposure.complete` into the outbox once all that is expected is stored."""
+    """Put `exposure.complete` into the outbox once all that is expected is stored.
+
+    For an exposure that is held back it is `exposure.held`, once.
+    """
     roll_up = share(connection, instrument, obs_id)
     if roll_up is None or not roll_up.complete or roll_up.completed_at is not None:
+        return False
+    if roll_up.held:
+        told = connection.execute(
+            "UPDATE exposures SET held_at = ? WHERE instrument = ? AND obs_id = ? "
+            "AND held_at IS NULL",
+            (now, instrument, obs_id),
+        ).rowcount
+        if told:
+            enqueue(connection, make_event(roll_up), now=now)
         return False
     enqueue(connection, make_event(roll_up), now=now)
     connection.execute(
@@ -216,13 +293,15 @@ def complete_if_all_stored(
     return True
 
 
-def _share(connection: sqlite3.Connection, row: sqlite3.Row) -> ExposureShare:
+def share_of(connection: sqlite3.Connection, row: sqlite3.Row) -> ExposureShare:
+    """Return the roll-up of a row of `exposures`."""
     images = connection.execute(
-        "SELECT detector_name, stored_at FROM files WHERE instrument = ? AND obs_id = ? "
-        "AND kind = 'image' AND state IN ('stored', 'announced', 'registered', 'released')",
+        "SELECT detector_name, state, stored_at FROM files WHERE instrument = ? AND obs_id = ? "
+        "AND kind = 'image' AND state != 'failed'",
         (row["instrument"], row["obs_id"]),
     ).fetchall()
-    times = [image["stored_at"] for image in images if image["stored_at"] is not None]
+    stored = [image for image in images if image["state"] in _STORED]
+    times = [image["stored_at"] for image in stored if image["stored_at"] is not None]
     return ExposureShare(
         instrument=row["instrument"],
         obs_id=row["obs_id"],
@@ -230,8 +309,12 @@ def _share(connection: sqlite3.Connection, row: sqlite3.Row) -> ExposureShare:
         day_obs=row["day_obs"],
         seq_num=row["seq_num"],
         first_seen_at=row["first_seen_at"],
-        stored=frozenset(image["detector_name"] for image in images),
+        stored=frozenset(image["detector_name"] for image in stored),
+        waiting=frozenset(
+            image["detector_name"] for image in images if image["state"] not in _STORED
+        ),
         last_stored_at=max(times, default=None),
         expected=None if row["expected"] is None else frozenset(json.loads(row["expected"])),
+        held=frozenset() if row["held"] is None else frozenset(json.loads(row["held"])),
         completed_at=row["completed_at"],
     )

@@ -75,6 +75,29 @@ class ForwarderMetrics:
             buckets=COMMIT_BUCKETS,
             registry=registry,
         )
+        self.notified = Counter(
+            "arriero_notifications", "S3 notification records sent.", registry=registry
+        )
+        self.copies = Counter(
+            "arriero_copies",
+            "Files that ended their way to a further store, by store and outcome.",
+            ["store", "state"],
+            registry=registry,
+        )
+        self.late = Counter(
+            "arriero_exposures_late",
+            "Exposures of which something was missing at a deadline: warned, late, incomplete.",
+            ["deadline"],
+            registry=registry,
+        )
+        self.exposures = Histogram(
+            "arriero_exposure_seconds",
+            "Time from the first file of an exposure to the last one stored, of this host's share.",
+            buckets=STAGE_BUCKETS,
+            registry=registry,
+        )
+        for deadline in ("warned", "late", "incomplete"):
+            self.late.labels(deadline)
         self.published = Counter(
             "arriero_outbox_published", "Events put on the event stream.", registry=registry
         )

@@ -68,6 +68,7 @@ class Reason(StrEnum):
     CONFLICT = "store.conflict"
     REFUSED = "store.refused"
     DISK = "disk.trouble"
+    HELD = "file.held"
     INTERNAL = "internal.error"
     REJECTED = "operator.rejected"
     REGISTRATION = "registration.failed"
@@ -95,6 +96,10 @@ del S
 
 WAITING = frozenset({FileState.DISCOVERED, FileState.INSPECTED})
 """States in which the forwarder still has work with a file before it is stored."""
+
+
+ASIDE = frozenset({FileState.QUARANTINED, FileState.CONFLICTED, FileState.FAILED})
+"""States in which a person may decide."""
 
 
 def check_move(before: FileState, after: FileState) -> None:
@@ -173,6 +178,10 @@ class JournalEntry:
     """Where it is set aside; with another state than `quarantined`: where it is being moved."""
     announcements: int = 0
     """How often `image.stored` was published."""
+    exposure_at: float = 0.0
+    """When its exposure began to appear, by the names of its files, UTC seconds."""
+    rank: int = 0
+    """Class of its detector; smaller goes first."""
 
     @property
     def file_name(self) -> bytes:

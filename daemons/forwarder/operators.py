@@ -11,10 +11,12 @@ from typing import Any
 
 import structlog
 
+from daemons.forwarder import ledger
 from daemons.forwarder.errors import DecisionRefusedError, FileRefusedError
 from daemons.forwarder.facts import sentences
 from daemons.forwarder.journal import Journal
 from daemons.forwarder.model import (
+    ASIDE,
     WAITING,
     FileIdentity,
     FileKind,
@@ -24,15 +26,14 @@ from daemons.forwarder.model import (
     shown,
 )
 from daemons.forwarder.pipeline import Pipeline
-from daemons.forwarder.reading import read_image
+from daemons.forwarder.reading import identity_now, read_image
 from daemons.forwarder.records import Decision
 from daemons.forwarder.roles import role_of
 from daemons.forwarder.scan import Found, look
-from daemons.forwarder.sightings import Seen
+from daemons.forwarder.sightings import saw
 from daemons.forwarder.trip import Tools
 from daemons.forwarder.views import exposure_view, file_view, iso
 
-_ASIDE = frozenset({FileState.QUARANTINED, FileState.CONFLICTED, FileState.FAILED})
 _RECENT_EXPOSURES = 10
 
 _log = structlog.get_logger(__name__)
@@ -64,6 +65,7 @@ class Operations:
         in_hand = {entry.id for entry in self._pipeline.in_hand}
         waiting = await self._journal.waiting(limit, ())
         exposures = await self._journal.exposures(_RECENT_EXPOSURES)
+        held = await self._journal.read("held", lambda base: ledger.held_shares(base, limit))
         pending = await self._journal.pending(limit)
         return {
             "files": [{**file_view(entry), "in_hand": entry.id in in_hand} for entry in waiting],
@@ -77,6 +79,7 @@ class Operations:
                 for event in pending
             ],
             "exposures": [exposure_view(share) for share in exposures],
+            "held": [exposure_view(share) for share in held],
         }
 
     async def file(self, file_id: int) -> JsonObject:
@@ -122,7 +125,8 @@ class Operations:
                 f"{', '.join(self._tools.live.settings.file_patterns)} (file_patterns)"
             )
         now = self._tools.clock.utc()
-        seen = Seen(found.path, found.identity, kind, now, witnessed=True)
+        priorities = self._tools.live.settings.priorities
+        seen = saw(found.path, found.identity, kind, now, witnessed=True, priorities=priorities)
         (sighted,) = await self._journal.sight([seen])
         self._pipeline.wake([sighted.file_id])
         if sighted.due:
@@ -155,7 +159,7 @@ class Operations:
         entry = await self._set_aside(file_id)
         against = [finding.code for finding in blocking(entry.findings, ())]
         decision = Decision(who, why, tuple(sorted(against if waive is None else waive)))
-        identity = await self._tools.files.run(_identity_now, entry)
+        identity = await self._tools.files.run(identity_now, entry)
         await self._check_sendable(entry, identity)
         after = await self._journal.release(entry, decision, identity)
         if entry.state is FileState.QUARANTINED:
@@ -189,7 +193,7 @@ class Operations:
 
     async def _set_aside(self, file_id: int) -> JournalEntry:
         entry = await self._journal.entry(file_id)
-        if entry.state not in _ASIDE:
+        if entry.state not in ASIDE:
             raise DecisionRefusedError(
                 f"file number {file_id} ({shown(entry.path)}) is {entry.state}; only files that "
                 "are quarantined, conflicted or failed can be decided about"
@@ -250,15 +254,6 @@ class Operations:
         if not isinstance(found, Found):
             raise FileRefusedError(found.sentence)
         return found
-
-
-def _identity_now(entry: JournalEntry) -> FileIdentity:
-    try:
-        return FileIdentity.from_stat(os.lstat(entry.location))
-    except FileNotFoundError as error:
-        raise DecisionRefusedError(
-            f"{shown(entry.location)} is no longer there; it can only be rejected"
-        ) from error
 
 
 def _below(folder: bytes, root: bytes) -> bool:

@@ -9,9 +9,11 @@ from collections.abc import Iterable
 import structlog
 
 from daemons.forwarder.attachments import AttachmentTrip
+from daemons.forwarder.controls import Controls, Mode
 from daemons.forwarder.errors import DrainingError, EntryChangedError, JournalDamagedError
 from daemons.forwarder.images import ImageTrip
 from daemons.forwarder.model import FileKind, FileState, JournalEntry, Reason, shown
+from daemons.forwarder.schedule import Slots
 from daemons.forwarder.trip import Tools, Trip
 from daemons.forwarder.waiting import Later
 from daemons.runtime.errors import ArrieroError
@@ -46,23 +48,27 @@ class Pipeline:
     ----------
     tools
         What trips need.
-    concurrency
-        Trips at the same time.
+    controls
+        What operators set: how many trips at the same time, and which.
     draining
         Set when no new trips are to begin.
     """
 
-    def __init__(self, tools: Tools, *, concurrency: int, draining: asyncio.Event) -> None:
+    def __init__(self, tools: Tools, *, controls: Controls, draining: asyncio.Event) -> None:
         self.last_errors = LastErrors()
         self._tools = tools
         self._journal = tools.journal
         self._waiting = tools.waiting
         self._metrics = tools.metrics
-        self._concurrency = concurrency
+        self._live = tools.live
+        self._clock = tools.clock
+        self._controls = controls
         self._draining = draining
         self._in_hand: dict[int, JournalEntry] = {}
+        self._backlog: set[int] = set()
+        """Those in hand that were backlog when they began."""
         self._hurried: set[int] = set()
-        self._watchers: dict[int, list[asyncio.Future[None]]] = {}
+        self._watchers: dict[int | None, list[asyncio.Future[None]]] = {}
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -79,8 +85,8 @@ class Pipeline:
         self._hurried.update(file_id for file_id in file_ids if file_id in self._in_hand)
         self._wake.set()
 
-    async def next_end(self, file_id: int) -> None:
-        """Return when the next attempt at a file has ended."""
+    async def next_end(self, file_id: int | None = None) -> None:
+        """Return when the next attempt at a file, or at any, has ended."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         watchers = self._watchers.setdefault(file_id, [])
         watchers.append(waiter)
@@ -92,6 +98,10 @@ class Pipeline:
             if not watchers:
                 self._watchers.pop(file_id, None)
 
+    def stir(self) -> None:
+        """Say that something else ended that those may wait for who wait for any end."""
+        self._tell(None)
+
     async def idle(self) -> None:
         """Return when no trip is under way."""
         await self._idle.wait()
@@ -99,29 +109,46 @@ class Pipeline:
     async def run(self) -> None:
         """Work until cancelled."""
         self._in_hand.clear()
+        self._backlog.clear()
         self._idle.set()
         async with asyncio.TaskGroup() as trips:
             while True:
                 self._wake.clear()
-                room = 0 if self._draining.is_set() else self._room
-                if room:
-                    await self._begin(trips, room)
+                going = self._going
+                if going:
+                    await self._begin(trips)
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self._waiting.next_due_s if room else None):
+                    async with asyncio.timeout(self._waiting.next_due_s if going else None):
                         await self._wake.wait()
 
     @property
-    def _room(self) -> int:
-        return self._concurrency - len(self._in_hand)
+    def _going(self) -> bool:
+        return not self._draining.is_set() and self._controls.mode is not Mode.PAUSED
 
-    async def _begin(self, trips: asyncio.TaskGroup, room: int) -> None:
+    async def _begin(self, trips: asyncio.TaskGroup) -> None:
         """Begin trips with files that wait, as many as there is room for."""
-        left_alone = self._waiting.put_off_now() | self._in_hand.keys()
-        entries = await self._journal.waiting(room, left_alone)
-        if self._draining.is_set():
-            return  # it was set meanwhile, and `idle` may have been told already
+        settings = self._live.settings
+        slots = Slots(
+            limit=self._controls.concurrency,
+            backlog_share=settings.backlog_share,
+            live=len(self._in_hand) - len(self._backlog),
+            backlog=len(self._backlog),
+        )
+        if not (slots.for_live(backlog_waits=False) or slots.for_backlog or slots.spare):
+            return
+        live_since = self._clock.utc() - settings.backlog_after_s
+        entries = await self._journal.choose(
+            slots,
+            live_since=live_since,
+            exclude=self._waiting.put_off_now() | self._in_hand.keys(),
+            backlog=self._controls.mode is not Mode.BACKLOG_PAUSED,
+        )
+        if not self._going:
+            return  # that changed meanwhile, and `idle` may have been told already
         for entry in entries:
             self._in_hand[entry.id] = entry
+            if entry.exposure_at < live_since:
+                self._backlog.add(entry.id)
             self._idle.clear()
             trips.create_task(self._trip(entry), name=f"forwarder-file-{entry.id}")
 
@@ -141,9 +168,14 @@ class Pipeline:
 
     def _ended(self, file_id: int) -> None:
         del self._in_hand[file_id]
+        self._backlog.discard(file_id)
         if not self._in_hand:
             self._idle.set()
         self._wake.set()
+        self._tell(file_id)
+        self._tell(None)
+
+    def _tell(self, file_id: int | None) -> None:
         for waiter in self._watchers.pop(file_id, ()):
             if not waiter.done():
                 waiter.set_result(None)

@@ -10,11 +10,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from daemons.forwarder.errors import FileChangedError, FileGoneError, PlacementError
+from daemons.forwarder.errors import (
+    DecisionRefusedError,
+    FileChangedError,
+    FileGoneError,
+    PlacementError,
+)
 from daemons.forwarder.model import FileIdentity, JournalEntry, Reason, blocking, shown
 from daemons.forwarder.placing import place, run_of
 from daemons.forwarder.scan import refuse
 from daemons.forwarder.settings import ForwarderSettings
+from translators.checks.headers import header_findings
+from translators.checks.policy import policy_for
 from translators.errors import SidecarError, TranslatorsError, UnreadableFileError
 from translators.findings import Finding, Severity
 from translators.inspect import inspect_file
@@ -52,8 +59,10 @@ class Reading:
     object_key: str | None
     """None where it cannot be placed."""
     findings: tuple[Finding, ...]
-    """Of all steps."""
+    """Of all steps, weighed by the instrument's policy."""
     sidecar: bytes | None = None
+    holds: tuple[str, ...] = ()
+    """Codes of findings for which the exposure is held back."""
 
     @property
     def sha256(self) -> str | None:
@@ -70,6 +79,7 @@ class Fit:
     object_key: str
     sidecar: bytes | None
     findings: tuple[Finding, ...]
+    holds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +113,9 @@ def judge(
     if inspection is None or translation is None or object_key is None:
         # A waiver cannot make up for what is not known.
         return Unfit(blocking(reading.findings, ()))
-    return Fit(inspection, translation, object_key, reading.sidecar, reading.findings)
+    return Fit(
+        inspection, translation, object_key, reading.sidecar, reading.findings, reading.holds
+    )
 
 
 def read_image(entry: JournalEntry, settings: ForwarderSettings) -> Reading:
@@ -126,6 +138,38 @@ def read_image(entry: JournalEntry, settings: ForwarderSettings) -> Reading:
         return Reading(before, None, None, None, (finding,))
     check_unchanged(entry)
     return _understand(entry, before, inspection, settings)
+
+
+def companion(entry: JournalEntry, suffixes: tuple[str, ...]) -> bytes | None:
+    """Return the file beside an image that says that somebody still works on it. Blocks.
+
+    That is its name with one of the suffixes behind it, or its name without the suffix
+    that it has itself.
+    """
+    for suffix in map(os.fsencode, suffixes):
+        names = [entry.location + suffix]
+        if entry.location.endswith(suffix):
+            names.append(entry.location.removesuffix(suffix))
+        for name in names:
+            if os.path.lexists(name):
+                return name
+    return None
+
+
+def identity_now(entry: JournalEntry) -> FileIdentity:
+    """Return the identity of what is at a file's place now. Blocks.
+
+    Raises
+    ------
+    DecisionRefusedError
+        There is nothing.
+    """
+    try:
+        return FileIdentity.from_stat(os.lstat(entry.location))
+    except FileNotFoundError as error:
+        raise DecisionRefusedError(
+            f"{shown(entry.location)} is no longer there; it can only be rejected"
+        ) from error
 
 
 def check_unchanged(entry: JournalEntry) -> FileIdentity:
@@ -164,7 +208,19 @@ def _understand(
             findings.append(Finding(error.code, Severity.ERROR, str(error)))
     sidecar, more = _sidecar(entry, inspection, settings)
     findings.extend(more)
-    return Reading(identity, inspection, translation, object_key, tuple(findings), sidecar)
+    name = None if translation is None else translation.identity.instrument
+    policy = policy_for(name, override=settings.checks)
+    if inspection.primary:
+        findings.extend(header_findings(inspection.primary, path=shown(entry.path), policy=policy))
+    return Reading(
+        identity,
+        inspection,
+        translation,
+        object_key,
+        policy.weighed(findings),
+        sidecar,
+        tuple(finding.code for finding in policy.holds(findings)),
+    )
 
 
 def _sidecar(

@@ -42,6 +42,10 @@ class Inspected:
     image: ImageIdentity | None
     object_key: str
     findings: tuple[Finding, ...]
+    holds: tuple[str, ...] = ()
+    """Codes of findings for which its exposure is held back."""
+    copies: tuple[str, ...] = ()
+    """Names of the further stores that it goes to."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,8 @@ def to_entry(row: sqlite3.Row) -> JournalEntry:
         waived=tuple(json.loads(row["waived"])),
         quarantine_path=row["quarantine_path"],
         announcements=row["announcements"],
+        exposure_at=row["exposure_at"],
+        rank=row["rank"],
     )
 
 

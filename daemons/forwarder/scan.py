@@ -16,6 +16,10 @@ _BATCH = 500
 """Files per batch: what is handed over at a time, and looked up in one journal job."""
 
 
+_PLACED_NS = 20_000_000
+"""Writing sets both times of a file; so much later only its name or its rights changed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """A file that a scan or a notice came upon."""
@@ -25,6 +29,8 @@ class Found:
     role: Role
     links: int = 1
     """Number of its hard links."""
+    placed: bool = False
+    """It was renamed or linked here after it was written: whoever wrote it had finished."""
 
 
 @dataclass(slots=True)
@@ -83,7 +89,8 @@ def look(path: bytes, role: Role) -> Found | Finding | None:
     except OSError as error:
         return _unreadable(path, error)
     refusal = refuse(path, status)
-    return refusal or Found(path, FileIdentity.from_stat(status), role, status.st_nlink)
+    placed = status.st_ctime_ns > status.st_mtime_ns + _PLACED_NS
+    return refusal or Found(path, FileIdentity.from_stat(status), role, status.st_nlink, placed)
 
 
 def refuse(path: bytes, status: os.stat_result) -> Finding | None:

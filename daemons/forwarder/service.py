@@ -10,22 +10,25 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from daemons.bus import EventStream
-from daemons.forwarder.assembly import Parts, Surroundings, assemble, store_name
+from daemons.forwarder.assembly import Further, Parts, Surroundings, assemble, store_name
 from daemons.forwarder.database import CommitObserver
 from daemons.forwarder.errors import DrainingError, ForwarderError, JournalError
 from daemons.forwarder.journal import Journal
 from daemons.forwarder.live import LiveSettings
 from daemons.forwarder.metrics import CommitTimer, ForwarderMetrics
+from daemons.forwarder.notify import begin_at_end
 from daemons.forwarder.operators import Operations
 from daemons.forwarder.reconcile import DROP_DIRECTORY
 from daemons.forwarder.records import Summary
 from daemons.forwarder.settings import ForwarderSettings
-from daemons.forwarder.views import iso, tallies_view
+from daemons.forwarder.steering import Steering
+from daemons.forwarder.views import iso, network_view, tallies_view
 from daemons.runtime.clock import Clock
 from daemons.runtime.health import HealthBoard
 from daemons.runtime.lock import InstanceLock
 from daemons.runtime.service import JsonObject
 from daemons.storage import AccessRefusedError, ObjectStore, StoreUnavailableError
+from daemons.storage.factory import keep_swept, keep_warm
 
 JOURNAL_NAME = "journal.sqlite3"
 """Name of the journal in the state directory."""
@@ -46,6 +49,8 @@ class Forwarder:
         Name of this host: in the source of its events and in its consumer group.
     store
         Where the images go.
+    further
+        Where they go, and are told of, besides.
     stream
         Where they are announced.
     health
@@ -64,6 +69,7 @@ class Forwarder:
         *,
         host: str,
         store: ObjectStore,
+        further: Further | None = None,
         stream: EventStream,
         health: HealthBoard,
         registry: CollectorRegistry,
@@ -76,6 +82,7 @@ class Forwarder:
             host=host,
             live=self._live,
             store=store,
+            further=further or Further(),
             stream=stream,
             health=health,
             metrics=self._metrics,
@@ -89,6 +96,11 @@ class Forwarder:
     def operations(self) -> Operations:
         """What operators can do; between `open` and `close`."""
         return self._open_parts.operations
+
+    @property
+    def steering(self) -> Steering:
+        """How operators pause it and set its limits; between `open` and `close`."""
+        return self._open_parts.steering
 
     async def open(self) -> None:
         """Take the lock, make the folders, check and open the journal.
@@ -116,7 +128,12 @@ class Forwarder:
             observer=self._observer(),
         )
         await journal.open()
-        self._parts = assemble(self._around, journal)
+        parts = assemble(self._around, journal)
+        await parts.controls.load()
+        parts.controls.changed()
+        if parts.notifier is not None:
+            await journal.write("notifications", begin_at_end)
+        self._parts = parts
 
     async def work(self) -> None:
         """Forward until cancelled.
@@ -132,16 +149,23 @@ class Forwarder:
             "pipeline": parts.pipeline.run,
             "intake": parts.reconciler.intake.run,
             "reconciler": parts.reconciler.run,
+            "deadlines": parts.deadlines.run,
             "announcer": parts.announcer.run,
             "confirmer": parts.confirmer.run,
             "reannouncer": parts.reannouncer.run,
             "housekeeper": parts.housekeeper.run,
+            **({} if parts.notifier is None else {"notifier": parts.notifier.run}),
+            **{f"copier-{copier.store}": copier.run for copier in parts.copiers},
         }
         try:
             async with asyncio.TaskGroup() as tasks:
                 for name, job in jobs.items():
                     tasks.create_task(job(), name=f"forwarder-{name}")
+                tasks.create_task(parts.journal.verify(), name="forwarder-journal-check")
                 tasks.create_task(self._reach_store(parts), name="forwarder-store-check")
+                for store in (self._around.store, *self._around.further.copies):
+                    tasks.create_task(keep_warm(store), name=f"forwarder-warm-{store.name}")
+                    tasks.create_task(keep_swept(store), name=f"forwarder-sweep-{store.name}")
         except BaseExceptionGroup as group:
             raise _worst(group) from group
 
@@ -151,8 +175,13 @@ class Forwarder:
         self._around.draining.set()
         parts.pipeline.wake()
         await parts.pipeline.idle()
+        for copier in parts.copiers:
+            await copier.idle()
         parts.announcer.wake()
         await parts.announcer.flushed()
+        if parts.notifier is not None:
+            parts.notifier.wake()
+            await parts.notifier.flushed()
 
     async def close(self) -> None:
         """Close the journal and give back lock and threads. Idempotent."""
@@ -182,7 +211,10 @@ class Forwarder:
         """Take over what can change; return the names of what needs a restart."""
         if not isinstance(settings, ForwarderSettings):
             raise ForwarderError(f"these are no settings of the forwarder: {type(settings)}")
-        return self._live.take_over(settings)
+        needs_restart = self._live.take_over(settings)
+        if self._parts is not None:
+            self._parts.controls.changed()
+        return needs_restart
 
     def _observer(self) -> CommitObserver:
         """Return what is told of the journal's commits."""
@@ -208,6 +240,12 @@ class Forwarder:
                     :_SHOWN_IN_HAND
                 ],
             },
+            "controls": parts.steering.view(),
+            "stores": {
+                store.name: network_view(store)
+                for store in (self._around.store, *self._around.further.copies)
+            },
+            "copies": {copier.store: {"waiting": copier.waiting} for copier in parts.copiers},
             "settling": parts.reconciler.intake.settling,
             "left_alone": {
                 "unknown": alone.unknown,

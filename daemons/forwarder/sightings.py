@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
+from daemons.forwarder import lanes
 from daemons.forwarder.model import (
     WAITING,
     FileIdentity,
@@ -14,8 +15,10 @@ from daemons.forwarder.model import (
     Reason,
     Sighting,
     judge_sighting,
+    shown,
 )
 from daemons.forwarder.rows import change, fetch, identity_columns, insert, newest_at, to_entry
+from daemons.forwarder.schedule import NO_URGENCY, Urgency, urgency
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,22 @@ class Seen:
     """When it was first noticed, UTC seconds."""
     witnessed: bool
     """Its writer was seen to finish."""
+    urgency: Urgency = NO_URGENCY
+    """What its name says of its turn."""
+
+
+def saw(
+    path: bytes,
+    identity: FileIdentity,
+    kind: FileKind,
+    when: float,
+    *,
+    witnessed: bool,
+    priorities: tuple[str, ...],
+) -> Seen:
+    """Return a file that was seen, with what its name says of its turn."""
+    name = shown(path.rpartition(b"/")[2])
+    return Seen(path, identity, kind, when, witnessed, urgency(name, priorities))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +136,8 @@ def _add(connection: sqlite3.Connection, seen: Seen, *, now: float) -> int:
             "seen_at": seen.seen_at,
             "changed_at": now,
             "witnessed": int(seen.witnessed),
+            "exposure_at": lanes.arrived(connection, seen.urgency.exposure, seen_at=seen.seen_at),
+            "rank": seen.urgency.rank,
         },
     )
 

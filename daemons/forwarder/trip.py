@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 import structlog
 
+from daemons.forwarder.copier import Copier
+from daemons.forwarder.deadlines import DeadlineKeeper
 from daemons.forwarder.delivery import Delivered, Delivery, Parcel
 from daemons.forwarder.errors import (
     ConflictError,
@@ -24,12 +26,13 @@ from daemons.forwarder.errors import (
 )
 from daemons.forwarder.facts import Facts, sentences
 from daemons.forwarder.journal import Journal
+from daemons.forwarder.ledger import CompleteEvent
 from daemons.forwarder.live import LiveSettings
 from daemons.forwarder.metrics import ForwarderMetrics
 from daemons.forwarder.model import FileIdentity, FileState, JournalEntry, Reason, shown
 from daemons.forwarder.quarantine import Quarantine
 from daemons.forwarder.reading import check_unchanged
-from daemons.forwarder.sightings import Seen
+from daemons.forwarder.sightings import saw
 from daemons.forwarder.waiting import Later, WaitingRoom
 from daemons.runtime.clock import Clock
 from daemons.runtime.executors import BlockingExecutor
@@ -59,8 +62,18 @@ class Tools:
     """Threads that look at files and move them."""
     metrics: ForwarderMetrics
     clock: Clock
+    copiers: tuple[Copier, ...]
+    """One for each further destination."""
+    deadlines: DeadlineKeeper
+    complete: CompleteEvent
+    """Makes the event of an exposure that is complete."""
     announce: Callable[[], None]
     """Told that there is something to announce."""
+
+    @property
+    def copy_stores(self) -> tuple[str, ...]:
+        """Names of the further destinations."""
+        return tuple(copier.store for copier in self.copiers)
 
 
 class Trip(ABC):
@@ -103,6 +116,7 @@ class Trip(ABC):
             await self._take_back()
             later = await self._changed()
         except ConflictError as error:
+            await self._take_back()
             await self._conflict(error)
         except DeliveryError as error:
             await self._fail(Reason.REFUSED, str(error))
@@ -129,7 +143,7 @@ class Trip(ABC):
         await self._tools.files.run(check_unchanged, self._entry)
 
     async def _take_back(self) -> None:
-        """Remove what this attempt stored of a file that has changed: it was never announced."""
+        """Remove what this attempt stored of a file that is not sent: it was never announced."""
         for key in self._fresh:
             _log.warning("upload_withdrawn", key=key, file=self._entry.id)
             await self._tools.delivery.withdraw(key)
@@ -218,7 +232,11 @@ class Trip(ABC):
         _log.info("file_changed_meanwhile", path=shown(entry.path), file=entry.id)
         if entry.location == entry.path and identity != entry.identity:
             now = tools.clock.utc()
-            await tools.journal.sight([Seen(entry.path, identity, entry.kind, now, False)])
+            priorities = tools.live.settings.priorities
+            seen = saw(
+                entry.path, identity, entry.kind, now, witnessed=False, priorities=priorities
+            )
+            await tools.journal.sight([seen])
         else:
             await tools.journal.begin_again(entry, identity)
         return Later(tools.live.settings.quiet_time_s)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +12,8 @@ from daemons.forwarder.exposures import ExposureShare
 from daemons.forwarder.model import JournalEntry, shown
 from daemons.forwarder.records import Summary
 from daemons.forwarder.rows import findings_json
+from daemons.storage import ObjectStore
+from daemons.storage.factory import network
 
 
 def file_view(entry: JournalEntry) -> dict[str, Any]:
@@ -48,6 +51,7 @@ def exposure_view(share: ExposureShare) -> dict[str, Any]:
         "expected": None if share.expected is None else len(share.expected),
         "stored": len(share.stored),
         "missing": sorted(share.missing),
+        "held": sorted(share.held),
         "completed_at": iso(share.completed_at),
         "seconds": share.seconds,
     }
@@ -61,6 +65,12 @@ def tallies_view(summary: Summary) -> Mapping[str, Any]:
             of_kind = view.setdefault(f"{kind}s", {})
             of_kind[state] = {"files": tally.files, "bytes": tally.size_bytes}
     return view
+
+
+def network_view(store: ObjectStore) -> dict[str, Any] | None:
+    """Return what a store's connections are like; None for one that has none."""
+    report = network(store)
+    return None if report is None else asdict(report)
 
 
 def iso(at: float | None) -> str | None:

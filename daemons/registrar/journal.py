@@ -6,11 +6,13 @@ Everything else the Butler itself remembers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from daemons.events import ImageStored
@@ -30,6 +32,12 @@ CREATE TABLE waiting (
     image TEXT NOT NULL
 ) STRICT;
 CREATE INDEX waiting_exposure ON waiting (instrument, exposure_id);
+""",
+    """
+CREATE TABLE sequences (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    state TEXT NOT NULL
+) STRICT;
 """,
 )
 
@@ -93,6 +101,18 @@ class RegistrarJournal:
                 datetime.now(tz=UTC).isoformat(),
                 image.model_dump_json(),
             ),
+        )
+
+    def sequences(self) -> dict[str, Any]:
+        """Return what is known of the senders' sequence numbers."""
+        row = self._database.execute("SELECT state FROM sequences").fetchone()
+        found: dict[str, Any] = {} if row is None else json.loads(row[0])
+        return found
+
+    def keep_sequences(self, state: Mapping[str, Any]) -> None:
+        """Keep what is known of the senders' sequence numbers."""
+        self._database.execute(
+            "INSERT OR REPLACE INTO sequences VALUES (1, ?)", (json.dumps(state),)
         )
 
     def forget(self, file_ids: Iterable[UUID]) -> None:

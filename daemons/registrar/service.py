@@ -28,6 +28,7 @@ from daemons.registrar.errors import ButlerUnavailableError, RegistrarError, Reg
 from daemons.registrar.journal import Reason, RegistrarJournal
 from daemons.registrar.opening import open_repository
 from daemons.registrar.register import RAW, Outcome, refuse_batch, register_batch
+from daemons.registrar.sequences import SequenceWatch
 from daemons.registrar.settings import RegistrarSettings
 from daemons.registrar.sidecars import with_observation
 from daemons.runtime.clock import Clock
@@ -124,6 +125,17 @@ class Registrar:
             buckets=_LATENCY_BUCKETS,
             registry=registry,
         )
+        self._sequences: SequenceWatch | None = None
+        if settings.watch_gaps:
+            self._sequences = SequenceWatch(
+                stream,
+                group=f"{settings.group}-gaps",
+                source=self._source,
+                memory=self,
+                patience_s=settings.gap_patience_s,
+                clock=clock,
+                registry=registry,
+            )
         health.expect(_BUTLER)
 
     # Life cycle, as daemons.runtime.service says.
@@ -150,6 +162,8 @@ class Registrar:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._consume(), name="registrar-consume")
             group.create_task(self._register_due(), name="registrar-register")
+            if self._sequences is not None:
+                group.create_task(self._sequences.run(), name="registrar-gaps")
 
     async def drain(self) -> None:
         """Register what has been received; take no more."""
@@ -167,6 +181,7 @@ class Registrar:
             "held": self._counts["held"],
             "in_hand": self._in_hand,
             "last_refusal": self._last_refusal,
+            "events_missing": [] if self._sequences is None else self._sequences.status(),
         }
 
     def reload(self, settings: Any) -> tuple[str, ...]:
@@ -181,6 +196,16 @@ class Registrar:
             for name in RegistrarSettings.model_fields
             if name not in changed and getattr(new, name) != getattr(self._settings, name)
         )
+
+    # What the watch of sequence numbers knows, over a restart.
+
+    async def load(self) -> dict[str, Any]:
+        """Return what is known of the senders' numbers."""
+        return await self._in_thread(lambda: self._open_journal().sequences())
+
+    async def save(self, state: dict[str, Any]) -> None:
+        """Keep it."""
+        await self._in_thread(lambda: self._open_journal().keep_sequences(state))
 
     def _forget_in_hand(self) -> None:
         """Begin anew: what was not acknowledged is delivered again."""

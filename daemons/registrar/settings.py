@@ -39,5 +39,10 @@ class RegistrarSettings(SectionModel):
     """Images of one exposure that are registered in one transaction at most."""
     unknown_filters: Literal["add", "refuse"] = "add"
     """What happens to an image through a physical filter that the repository does not know."""
+    watch_gaps: bool = True
+    """Whether this registrar notices events that were lost on their way and asks their senders for
+    them. It reads the whole stream for that; with several registrars one is enough."""
+    gap_patience_s: PositiveFloat = 30.0
+    """How long a number in a sender's sequence may stay away before it is asked for, seconds."""
     attempts: Annotated[PositiveInt, Field(le=20)] = 5
     """Attempts at an image that fails for another reason than an unreachable database."""

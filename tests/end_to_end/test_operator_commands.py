@@ -74,3 +74,45 @@ async def test_an_operator_sends_looks_decides_and_commands(host: Host, tmp_path
         lambda: '"event": "reloaded"' in services.tail(400), what="the reload", host=host
     )
     assert services.stop() == 0
+
+
+async def test_an_operator_pauses_limits_drains_and_tries_again(host: Host) -> None:
+    host.document["services"] = ["forwarder"]
+    host.write()
+    services = host.run()
+    await host.until_ready()
+
+    code, paused = host.command("pause", "--wait", "5", "--why", "a cable is changed")
+    assert (code, paused["mode"], paused["in_hand"]) == (0, "paused", 0)
+    services.kill()
+    services = host.run()
+    await host.until_ready()
+    assert host.simulate().wait(60) == 0
+    images = [name for name in host.camera_files() if name.endswith(".fits")]
+
+    def waiting() -> set[str]:
+        found = host.command("queue")[1]["files"]
+        return {Path(file["path"]).name for file in found}
+
+    await eventually(lambda: waiting() >= set(images), what="noted, not sent", host=host)
+    code, in_force = host.command("limits")
+    assert (code, in_force["mode"]) == (0, "paused"), "a pause outlasts a restart"
+    assert in_force["set_by_operators"]["mode"]["why"] == "a cable is changed"
+    code, in_force = host.command("limits", "--concurrency", "3", "--bandwidth", "1Gb/s")
+    assert (code, in_force["concurrency"]) == (0, 3)
+    assert in_force["bandwidth_bytes_per_s"] == 125_000_000
+    assert host.command("limits", "--bandwidth", "fast")[0] == 2
+    code, reset = host.command("limits", "--reset")
+    assert (code, reset["bandwidth_bytes_per_s"]) == (0, None)
+
+    assert host.command("resume")[0] == 0
+    code, drained = host.command("drain", "--wait", "60")
+    assert (code, drained["drained"], drained["mode"]) == (0, True, "draining")
+    assert waiting() == set()
+    obs_id = images[0].rpartition("_R")[0]
+    code, again = host.command("requeue", "--exposure", obs_id, "--announce")
+    assert (code, again["announced"]) == (0, len(images))
+    assert host.command("requeue", "999999")[0] == 1
+    assert host.command("requeue")[0] == 1
+    assert host.command("resume")[0] == 0
+    assert services.stop() == 0

@@ -97,7 +97,7 @@ def test_no_bytes_break_the_reader(payload: bytes) -> None:
 def test_every_type_of_the_catalogue_is_a_past_tense_pair_of_words() -> None:
     for name in CATALOGUE:
         subject, _, verb = name.partition(".")
-        assert subject in {"image", "exposure", "header"}
+        assert subject in {"image", "exposure", "header", "events"}
         assert verb
 
 

@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry
 
 from daemons.bus.stream.memory import MemoryBroker, MemoryEventStream
 from daemons.events import Event, ImageRegistered, ImageStored, decode, new_event
+from daemons.forwarder.assembly import Further
 from daemons.forwarder.service import Forwarder
 from daemons.forwarder.settings import ForwarderSettings
 from daemons.runtime.clock import SystemClock
@@ -102,6 +103,9 @@ class FaultyStore:
         self.lose_answers = 0
         """How many puts are carried out and then answered with a failure."""
         self.puts: list[str] = []
+        self.gate = asyncio.Event()
+        """Puts wait until it is set, as it is at first."""
+        self.gate.set()
         self.before_put: Callable[[str], None] = lambda _key: None
         self.after_put: Callable[[str], None] = lambda _key: None
 
@@ -132,6 +136,7 @@ class FaultyStore:
         self._look()
         self.puts.append(key)
         self.before_put(key)
+        await self.gate.wait()
         info = await self._inner.put(
             key, body, metadata=metadata, content_type=content_type, if_absent=if_absent
         )
@@ -180,12 +185,20 @@ class Bench:
                 "attachment_patience_s": 1.0,
                 "reannounce_grace_s": 0.1,
                 "concurrency": 8,
+                # A busy machine is no late exposure: who tests deadlines sets them.
+                "warn_after_s": 300.0,
+                "late_after_s": 300.0,
+                "incomplete_after_s": 300.0,
                 **settings,
             }
         )
         self.broker = MemoryBroker()
         self.stream = MemoryEventStream(self.broker, topic=TOPIC)
         self.store = FaultyStore(DirectoryStore("facility", self.bucket))
+        self.copies = {
+            name: FaultyStore(DirectoryStore(name, folder / name)) for name in self.settings.copies
+        }
+        self.further = Further(copies=tuple(self.copies.values()))
         self.health = HealthBoard()
         self.registry = CollectorRegistry()
         self.forwarder = self.make()
@@ -195,6 +208,7 @@ class Bench:
             self.settings,
             host="camera-host",
             store=self.store,
+            further=self.further,
             stream=self.stream,
             health=self.health,
             registry=self.registry,

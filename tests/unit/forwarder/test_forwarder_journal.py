@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from daemons.events import ExposureComplete, new_event
+from daemons.forwarder import oblivion
 from daemons.forwarder.errors import EntryChangedError, ForbiddenMoveError, UnknownFileError
 from daemons.forwarder.exposures import ExposureShare
 from daemons.forwarder.journal import Journal
@@ -435,13 +436,24 @@ async def test_what_ended_long_ago_is_forgotten_and_what_waits_for_somebody_is_n
     await journal.registered(str(image(1).dataset_id), "5" * 64)
     waiting = await take(journal, seen("waiting.fits", inode=77))
     clock.now += 100.0
-    old = await journal.forgettable(50.0, 0, 10, awaited=True)
-    assert [file_id for file_id, _ in old] == [done.id]
-    both = await journal.forgettable(50.0, 0, 10, awaited=False)
-    assert [file_id for file_id, _ in both] == [done.id, asked.id]
-    assert await journal.forgettable(500.0, 0, 10, awaited=False) == []
-    await journal.forget([done.id])
-    assert await journal.forget_events(50.0) == 1
+
+    async def forgettable(keep_s: float, *, awaited: bool) -> list[int]:
+        found = await journal.read(
+            "forgettable",
+            lambda base: oblivion.forgettable(
+                base, clock.now - keep_s, oblivion.Place(), 10, awaited=awaited
+            ),
+        )
+        return [place.file_id for place, _ in found]
+
+    assert await forgettable(50.0, awaited=True) == [done.id]
+    assert await forgettable(50.0, awaited=False) == [done.id, asked.id]
+    assert await forgettable(500.0, awaited=False) == []
+    await journal.write("forget", lambda base: oblivion.forget(base, [done.id]))
+    before = clock.now - 50.0
+    assert (
+        await journal.write("forget_events", lambda base: oblivion.forget_events(base, before)) == 1
+    )
     assert counts(journal)["announced"][0] == 1
     assert (await journal.entry(waiting.id)).state is FileState.DISCOVERED
     await through(journal, "later.fits", image(3, "R01_S10"))

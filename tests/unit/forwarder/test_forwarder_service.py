@@ -6,7 +6,8 @@ import asyncio
 import logging
 import os
 import sqlite3
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -18,6 +19,7 @@ from daemons.forwarder.errors import ForwarderError, JournalDamagedError
 from daemons.forwarder.housekeeping import Housekeeper
 from daemons.forwarder.model import FileState, JournalEntry
 from daemons.forwarder.notice import Ended, Hint
+from daemons.forwarder.schedule import Slots
 from daemons.forwarder.service import JOURNAL_NAME, Forwarder
 from daemons.runtime.errors import AlreadyRunningError
 from daemons.runtime.runner import ServiceRunner
@@ -278,17 +280,17 @@ async def test_draining_that_begins_while_files_are_fetched_begins_none_of_them(
 ) -> None:
     await bench.forwarder.open()
     journal = bench.forwarder._open_parts.journal
-    waiting_files = journal.waiting
+    choose = journal.choose
     fetched: list[int] = []
 
-    async def drain_meanwhile(limit: int, exclude: Collection[int]) -> list[JournalEntry]:
-        entries = await waiting_files(limit, exclude)
+    async def drain_meanwhile(slots: Slots, **which: Any) -> list[JournalEntry]:
+        entries = await choose(slots, **which)
         if entries:
             fetched.append(len(entries))
             bench.forwarder._around.draining.set()
         return entries
 
-    journal.waiting = drain_meanwhile  # type: ignore[method-assign]
+    journal.choose = drain_meanwhile  # type: ignore[method-assign]
     work = asyncio.create_task(bench.forwarder.work())
     bench.put(raw_name(), small_raw())
     await until(lambda: bool(fetched), "fetched", bench)
