@@ -20,6 +20,7 @@ import yaml
 from translators.errors import SidecarError, UnreadableFileError
 from translators.findings import Finding
 from translators.fits.cards import CARD_BYTES, parse_header
+from translators.fits.packed import packed_image, unpacked_cards
 from translators.fits.source import GZIP_MAGIC
 from translators.fits.structure import (
     BLOCK_BYTES,
@@ -251,6 +252,8 @@ def _merged(
                 return primary.cards, primary.findings
             raise UnreadableFileError(f"{place} has no HDU {hdu}; it ends after HDU {number - 1}")
     extension = parse_header(raw or b"", hdu=wanted)
+    if wanted == 1 and packed_image(primary.cards, extension.cards) is not None:
+        return unpacked_cards(extension.cards), primary.findings + extension.findings
     return primary.cards | extension.cards, primary.findings + extension.findings
 
 

@@ -15,11 +15,11 @@ from astro_metadata_translator import MetadataTranslator, ObservationInfo
 from translators.errors import TranslationError, UnknownInstrumentError
 from translators.findings import Finding, Severity
 from translators.headerfile import Entry
-from translators.instruments import instrument_of
 from translators.offline import offline
 from translators.plugin import TRANSLATORS
 from translators.properties import plain, reason_of
 from translators.sidecar import Content
+from translators.translate import translator_for
 
 _FIXED = "ASTRO METADATA FIX MODIFIED"
 """By this card astro-metadata-translator knows a header that was corrected already."""
@@ -35,32 +35,6 @@ class Record:
     values: Mapping[str, Any]
     """`ObservationInfo.to_simple()` as plain JSON: what is not known is left out."""
     findings: tuple[Finding, ...] = ()
-
-
-def translator_for(header: Mapping[str, Any], *, file_name: str) -> type[MetadataTranslator]:
-    """Return the translator of a header: ours, else any that is registered.
-
-    Raises
-    ------
-    UnknownInstrumentError
-        Nobody recognises the header.
-    """
-    instrument = instrument_of(header)
-    ours = None if instrument is None else TRANSLATORS.get(instrument.name)
-    if ours is not None:
-        return ours
-    try:
-        # Some take an undefined INSTRUME for theirs.
-        defined = {keyword: value for keyword, value in header.items() if value is not None}
-        found: type[MetadataTranslator] = MetadataTranslator.determine_translator(defined)
-    # A translator looks at cards as it likes, and raises what they make it raise.
-    except Exception as error:
-        raise UnknownInstrumentError(
-            f"{file_name}: no translator recognises this header (INSTRUME is "
-            f"{header.get('INSTRUME')!r}, TELESCOP {header.get('TELESCOP')!r}); `arriero "
-            "translators list` tells which there are, `arriero translators new` begins one"
-        ) from error
-    return found
 
 
 def translator_named(name: str) -> type[MetadataTranslator]:

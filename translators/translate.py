@@ -75,7 +75,7 @@ def translate(header: Mapping[str, CardValue], *, file_name: str) -> Translation
     # Of the values only astropy's own have a type for undefined ones.
     own = isinstance(header, dict)
     plain = header if own else {card: _defined(value) for card, value in header.items()}
-    translator_class = _translator_class(plain, file_name)
+    translator_class = translator_for(plain, file_name=file_name)
     fixed: dict[str, Any] = dict(plain)
     if _FIXED.removeprefix("HIERARCH ") in fixed:
         # A corrected copy. In a header read from a file the card has lost its prefix.
@@ -94,8 +94,14 @@ def _defined(value: Any) -> Any:
     return None if type(value).__name__ == "Undefined" else value
 
 
-def _translator_class(header: Mapping[str, Any], file_name: str) -> type[MetadataTranslator]:
-    """Return our translator of a header, or else that of another package."""
+def translator_for(header: Mapping[str, Any], *, file_name: str) -> type[MetadataTranslator]:
+    """Return our translator of a header, or else that of another package.
+
+    Raises
+    ------
+    UnknownInstrumentError
+        Nobody recognises the header.
+    """
     found = instrument_of(header)
     if found is not None:
         ours = TRANSLATORS.get(found.name)
@@ -114,7 +120,7 @@ def _translator_class(header: Mapping[str, Any], file_name: str) -> type[Metadat
         raise UnknownInstrumentError(
             f"{file_name}: no instrument recognises this header (INSTRUME is "
             f"{header.get('INSTRUME')!r}, TELESCOP {header.get('TELESCOP')!r}); known are "
-            f"{', '.join(instrument_names())}"
+            f"{', '.join(instrument_names())}; `arriero translators new` begins another"
         ) from error
     return theirs
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import get_args
 
@@ -52,6 +53,9 @@ async def serve(
     watch = LoopWatch(registry)
     async with Parts(settings, registry) as parts:
         built = build_all(names, parts)
+        # What is there now stays: the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
         watch_services(registry, [each.runner for each in built])
         reloader = Reloader(
             loaded,

@@ -90,14 +90,12 @@ class ImageTrip(Trip):
         return True
 
     async def _note_inspected(self, fit: Fit) -> None:
-        for finding in fit.findings:
+        if fit.findings:
             _log.info(
-                "file_finding",
+                "file_findings",
                 path=shown(self._entry.path),
-                code=finding.code,
-                severity=finding.severity.value,
-                waived=finding.code in self._entry.waived,
-                what=finding.sentence,
+                waived=list(self._entry.waived),
+                what=[f"{each.severity} {each.code}: {each.sentence}" for each in fit.findings],
             )
         self._entry = await self._tools.journal.inspected(
             self._entry,

@@ -83,14 +83,11 @@ def step(
         lateness = deadlines.reached(age_s)
         if lateness <= before:
             continue
-        short = bool(share.missing)
-        if not short and lateness is not Lateness.INCOMPLETE:
-            continue
         base.execute(
             "UPDATE exposures SET lateness = ? WHERE instrument = ? AND obs_id = ?",
             (int(lateness), share.instrument, share.obs_id),
         )
-        if not short:
+        if not share.missing:
             continue
         if lateness >= Lateness.LATE:
             ledger.enqueue(base, make_event(share, lateness, deadlines.of(lateness)), now=now)

@@ -24,6 +24,7 @@ from translators.checks.headers import header_findings
 from translators.checks.policy import policy_for
 from translators.errors import SidecarError, TranslatorsError, UnreadableFileError
 from translators.findings import Finding, Severity
+from translators.fits.comments import card_units
 from translators.inspect import inspect_file
 from translators.inspection import Inspection
 from translators.sidecar import header_from_sidecar, sidecar_bytes
@@ -211,7 +212,14 @@ def _understand(
     name = None if translation is None else translation.identity.instrument
     policy = policy_for(name, override=settings.checks)
     if inspection.primary:
-        findings.extend(header_findings(inspection.primary, path=shown(entry.path), policy=policy))
+        findings.extend(
+            header_findings(
+                inspection.primary,
+                path=shown(entry.path),
+                policy=policy,
+                units=card_units(inspection.header_block),
+            )
+        )
     return Reading(
         identity,
         inspection,

@@ -29,6 +29,7 @@ from daemons.runtime.lock import InstanceLock
 from daemons.runtime.service import JsonObject
 from daemons.storage import AccessRefusedError, ObjectStore, StoreUnavailableError
 from daemons.storage.factory import keep_swept, keep_warm
+from translators.ready import prepare
 
 JOURNAL_NAME = "journal.sqlite3"
 """Name of the journal in the state directory."""
@@ -162,6 +163,10 @@ class Forwarder:
                 for name, job in jobs.items():
                     tasks.create_task(job(), name=f"forwarder-{name}")
                 tasks.create_task(parts.journal.verify(), name="forwarder-journal-check")
+                tasks.create_task(
+                    parts.readers.run(prepare, self._live.settings.checks),
+                    name="forwarder-prepare",
+                )
                 tasks.create_task(self._reach_store(parts), name="forwarder-store-check")
                 for store in (self._around.store, *self._around.further.copies):
                     tasks.create_task(keep_warm(store), name=f"forwarder-warm-{store.name}")

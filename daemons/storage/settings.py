@@ -121,6 +121,10 @@ class StoreSettings(BaseModel):
     warm_window_bytes: Annotated[int, Field(ge=0, le=1 << 30)] = 4 * MIB
     """S3: window that a connection should have: its share of bandwidth times round trip. Up to
     four uploads in a row open it; 0: only open connections, upload nothing."""
+    warm_at_once: Annotated[int, Field(ge=1, le=512)] | None = None
+    """S3: how many connections are widened at the same time; null: all, so that each learns its
+    even share of the link. Fewer learn more, which suits files that do not come at the same
+    instant; then a ceiling (`bandwidth_bytes_per_s`) must keep them from overflowing the path."""
     hedge_percent: Annotated[float, Field(ge=0, le=50)] = 5.0
     """S3: an upload that takes longer than this share of the last ones is begun a second time on
     another connection, and the first to arrive counts; only where conditional uploads make it

@@ -31,6 +31,8 @@ SO_MAX_PACING_RATE: Final = 47
 """Linux asm-generic/socket.h; Python does not name it."""
 _CONGESTION_NAME_BYTES = 16
 """TCP_CA_NAME_MAX of the kernel."""
+_SO_SNDBUFFORCE = 32
+"""Of asm-generic/socket.h; not in the standard library."""
 _DOUBLED = 2
 """Linux doubles a requested buffer for its own bookkeeping and tells the doubled size."""
 _TCP_INFO_BYTES = 192
@@ -177,14 +179,15 @@ class SocketTuner:
         with socket.socket(connection.family, socket.SOCK_STREAM) as trial:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
             granted = trial.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
-        if granted < size * _DOUBLED:
+        if granted < size * _DOUBLED and not _forced(connection, size):
             self._refused(
                 "send_buffer_bytes",
                 f"the kernel grants a send buffer of {granted // _DOUBLED} bytes, not {size}: its "
-                f"own sizing stays; set net.core.wmem_max to {size} or more",
+                f"own sizing stays; set net.core.wmem_max to {size} or more, or give the service "
+                "CAP_NET_ADMIN",
             )
-            return
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
+        elif granted >= size * _DOUBLED:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
 
     def _set_pacing(self, connection: socket.socket, rate: int) -> None:
         try:
@@ -202,6 +205,15 @@ class SocketTuner:
             self._refusals[option] = advice
         if first:
             _log.warning("store_socket_option_refused", option=option, advice=advice)
+
+
+def _forced(connection: socket.socket, size: int) -> bool:
+    """Set a send buffer beyond the machine's limit, which needs CAP_NET_ADMIN."""
+    try:
+        connection.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, size)
+    except OSError:
+        return False
+    return True
 
 
 def transport_of(connection: socket.socket) -> Transport:

@@ -89,11 +89,16 @@ class Warmth:
         idle = pool.take_idle(since_s=idle_s, now=time.monotonic())
         missing = max(self._settings.connections - pool.count, 0)
         wanted: list[Connection | None] = [*idle, *([None] * missing)]
+        room = asyncio.Semaphore(self._settings.warm_at_once or max(len(wanted), 1))
+
+        async def look_after(connection: Connection | None, number: int) -> None:
+            async with room:
+                await self._ask("warm a connection", _bound(self._look_after, connection, number))
+
         async with asyncio.TaskGroup() as group:
             for number, connection in enumerate(wanted):
                 group.create_task(
-                    self._ask("warm a connection", _bound(self._look_after, connection, number)),
-                    name=f"store-{self._name}-warm-{number}",
+                    look_after(connection, number), name=f"store-{self._name}-warm-{number}"
                 )
 
     def _look_after(self, connection: Connection | None, number: int) -> None:

@@ -93,7 +93,7 @@ KINDS = (
         "structure.trailing_bytes",
         Subject.STRUCTURE,
         _ERROR,
-        "Bytes stand behind the last HDU (blank filling: a warning).",
+        "Bytes stand behind the last HDU or the gzip wrapper (blank filling: a warning).",
         "Find out what writes to files after they are finished.",
         also=(_WARNING,),
     ),
