@@ -450,6 +450,8 @@ def _report(rate: float, played: Mapping[str, Any], served: Mapping[str, Any]) -
             f"  last event to announcement: p50 {centiles[49]:.1f} ms, p99 {centiles[98]:.1f} ms, "
             f"longest {took[-1]:.1f} ms; {never} never announced; aim: p99 <= 100 ms"
         )
+        each = ", ".join("-" if one is None else f"{one:.0f}" for one in played["took_ms"])
+        print(f"  each exposure, in order, ms: {each}")
     read, cpu = served["messages"], served["cpu_s"]
     print(
         f"  read {read / served['seconds']:.0f} messages/s, CPU {cpu / served['seconds']:.2f} of a "
