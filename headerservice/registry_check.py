@@ -68,7 +68,7 @@ class RegistryCheck:
             catalogue = RegistryCatalogue(self._dictionary, found)
             await self._executor.run(load_definitions, path, catalogue)
         except SettingsError as error:
-            problems = error.problems or (str(error),)
+            problems = error.problems
             self._metrics.count_findings(
                 Finding("schema.disagrees", Severity.ERROR, f"by the schema registry: {problem}")
                 for problem in problems

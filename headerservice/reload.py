@@ -146,7 +146,7 @@ class DefinitionsKeeper:
         try:
             new = await self._executor.run(self._load, self._path)
         except SettingsError as error:
-            self._refuse(error.problems or (str(error),))
+            self._refuse(error.problems)
             return
         if new.digest == self.definitions.digest:
             self._refused = ()

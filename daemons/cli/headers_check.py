@@ -66,7 +66,7 @@ def check_config(
             )
             definitions = load_definitions(path, catalogue)
     except SettingsError as error:
-        _tell_problems(path, error.problems or (str(error),), as_json=as_json)
+        _tell_problems(path, error.problems, as_json=as_json)
         context.exit(_UNUSABLE)
     _tell_keywords(path, definitions, unregistered, as_json=as_json)
 
