@@ -184,7 +184,7 @@ class Bench:
 
     async def housekeeping_s(self) -> float:
         """Return how long the journal's writer is held by looking for what to forget, at most."""
-        longest, after = 0.0, 0
+        longest, after = 0.0, oblivion.Place()
         while True:
             begun = time.perf_counter()
             batch = await self.journal.read(

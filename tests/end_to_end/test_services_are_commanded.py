@@ -154,7 +154,8 @@ async def test_plain_mqtt_client_commands_every_service(
                     lambda answered=answered, wanted=sequence: wanted in answered(),  # type: ignore[misc]
                     timeout_s=60,
                 )
-            assert set(values(f"{component}/ackcmd", "ack")) == {303}
+            # A busy machine says once more that it is at it (301) before it is done.
+            assert set(values(f"{component}/ackcmd", "ack")) - {301} == {303}
             states = partial(values, f"{component}/logevent_summaryState", "summaryState")
             await until(lambda states=states: len(states()) >= len(STATES), timeout_s=60)  # type: ignore[misc]
             assert states() == STATES

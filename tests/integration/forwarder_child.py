@@ -92,7 +92,13 @@ def make(bench: Bench, executioner: Executioner) -> None:
 
 
 async def _forward(folder: Path, executioner: Executioner, goal: Goal) -> None:
-    bench = Bench(folder, quiet_time_s=0.0, unseen_quiet_time_s=0.05, incomplete_patience_s=0.2)
+    bench = Bench(
+        folder,
+        quiet_time_s=0.0,
+        unseen_quiet_time_s=0.05,
+        incomplete_patience_s=0.2,
+        attachment_patience_s=60.0,
+    )
     make(bench, executioner)
     registrar = asyncio.create_task(register(bench.stream))
     async with bench.running():

@@ -179,8 +179,10 @@ class FaultyProxy:
             _reset(client_out)
         finally:
             self._writers.discard(server_out)
-            for writer in (client_out, server_out):
+            both = (client_out, server_out)
+            for writer in both:
                 writer.close()
+            for writer in both:
                 with suppress(OSError):
                     await writer.wait_closed()
 

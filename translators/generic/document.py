@@ -15,6 +15,7 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode
 
 from translators.checks.yaml_lines import YamlFile, read_yaml
+from translators.errors import InstrumentDataError
 
 _TAG = "tag:yaml.org,2002:"
 _PLAIN_VALUES = (
@@ -54,5 +55,9 @@ def read_document(path: Path) -> YamlFile:
         It cannot be read, is no YAML, or a key stands twice.
     """
     file = read_yaml(path)
-    data: Any = yaml.load(path.read_bytes(), Loader=_Loader)  # noqa: S506 - a SafeLoader
+    try:
+        data: Any = yaml.load(path.read_bytes(), Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except (yaml.YAMLError, ValueError) as error:
+        # What the faster parser let pass, such as a tab.
+        raise InstrumentDataError(f"{path} is no YAML: {error}") from error
     return replace(file, data=data)

@@ -90,7 +90,7 @@ class Story:
 
 
 async def check(steps: Sequence[Step]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         story = Story(Path(folder))
         await story.tell(steps)
         # Each listener hears everything from the beginning; repetitions are the same fact.
