@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from daemons.bus import EventStream
@@ -108,45 +109,61 @@ class Parts:
 
 def assemble(around: Surroundings, journal: Journal) -> Parts:
     """Build the parts on an open journal."""
-    settings = around.live.settings
-    root = os.fsencode(os.path.abspath(settings.drop_directory))  # noqa: PTH100 - keeps links
-    files = BlockingExecutor("forwarder-files", _FILE_THREADS)
-    readers = BlockingExecutor("forwarder-readers", settings.inspect_threads)
-    store_patience = around.patience(store_name(around.store))
-    announcer = Announcer(
-        around.stream,
-        journal=journal,
-        patience=around.patience("event_stream"),
-        live=around.live,
-        metrics=around.metrics,
-    )
-    delivery = Delivery(
-        around.store, patience=store_patience, live=around.live, metrics=around.metrics
-    )
-    notifier = _notifier(around, journal)
+    announcer, notifier = _announcer(around, journal), _notifier(around, journal)
 
     def announce() -> None:
         announcer.wake()
         if notifier is not None:
             notifier.wake()
 
-    facts = Facts(around.host, around.clock)
-    deadlines = DeadlineKeeper(
-        journal,
-        facts=facts,
-        live=around.live,
-        metrics=around.metrics,
-        clock=around.clock,
-        announce=announce,
+    tools = _tools(around, journal, announce)
+    controls = _controls(around, journal)
+    pipeline = Pipeline(tools, controls=controls, draining=around.draining)
+    controls.on_change(pipeline.wake)
+    for copier in tools.copiers:
+        copier.on_end(pipeline.stir)
+    intake = Intake(tools.root, tools=tools, wake=pipeline.wake)
+    intake.closed_while(lambda: controls.mode is Mode.DRAINING)
+    reconciler = Reconciler(tools.root, intake=intake, tools=tools, health=around.health)
+    return Parts(
+        journal=journal,
+        store_patience=tools.delivery.patience,
+        copiers=tools.copiers,
+        notifier=notifier,
+        controls=controls,
+        deadlines=tools.deadlines,
+        pipeline=pipeline,
+        reconciler=reconciler,
+        announcer=announcer,
+        confirmer=Confirmer(
+            around.stream,
+            group=f"forwarder-{around.host}",
+            journal=journal,
+            facts=tools.facts,
+            announce=announce,
+            patience=around.patience("event_stream.answers", drains=False),
+            metrics=around.metrics,
+            clock=around.clock,
+        ),
+        reannouncer=Reannouncer(journal, live=around.live, clock=around.clock, wake=announcer.wake),
+        housekeeper=Housekeeper(journal, live=around.live, files=tools.files, clock=around.clock),
+        operations=Operations(tools, pipeline),
+        steering=Steering(
+            tools, controls=controls, pipeline=pipeline, reconciler=reconciler, announcer=announcer
+        ),
+        readers=tools.readers,
+        files=tools.files,
     )
+
+
+def _tools(around: Surroundings, journal: Journal, announce: Callable[[], None]) -> Tools:
+    settings = around.live.settings
+    facts = Facts(around.host, around.clock)
+    files = BlockingExecutor("forwarder-files", _FILE_THREADS)
+    readers = BlockingExecutor("forwarder-readers", settings.inspect_threads)
     copiers = tuple(
         Copier(
-            Delivery(
-                store,
-                patience=around.patience(store_name(store)),
-                live=around.live,
-                metrics=around.metrics,
-            ),
+            _delivery(around, store),
             journal=journal,
             facts=facts,
             live=around.live,
@@ -159,11 +176,11 @@ def assemble(around: Surroundings, journal: Journal) -> Parts:
         )
         for store in around.further.copies
     )
-    tools = Tools(
-        root=root,
+    return Tools(
+        root=os.fsencode(os.path.abspath(settings.drop_directory)),  # noqa: PTH100 - keeps links
         live=around.live,
         journal=journal,
-        delivery=delivery,
+        delivery=_delivery(around, around.store),
         facts=facts,
         quarantine=Quarantine(settings.quarantine_directory, host=around.host),
         waiting=WaitingRoom(around.clock.monotonic),
@@ -172,12 +189,32 @@ def assemble(around: Surroundings, journal: Journal) -> Parts:
         metrics=around.metrics,
         clock=around.clock,
         copiers=copiers,
-        deadlines=deadlines,
+        deadlines=DeadlineKeeper(
+            journal,
+            facts=facts,
+            live=around.live,
+            metrics=around.metrics,
+            clock=around.clock,
+            announce=announce,
+        ),
         complete=lambda share: _completed(share, facts, around.metrics),
         announce=announce,
     )
-    for each in (around.store, *around.further.copies):
-        remember_uploads(each, JournalUploads(journal))
+
+
+def _delivery(around: Surroundings, store: ObjectStore) -> Delivery:
+    return Delivery(
+        store,
+        patience=around.patience(store_name(store)),
+        live=around.live,
+        metrics=around.metrics,
+    )
+
+
+def _controls(around: Surroundings, journal: Journal) -> Controls:
+    """Return what operators set, applied to the stores."""
+    for store in (around.store, *around.further.copies):
+        remember_uploads(store, JournalUploads(journal))
     report = network(around.store)
     controls = Controls(
         journal,
@@ -190,41 +227,16 @@ def assemble(around: Surroundings, journal: Journal) -> Parts:
         limit(around.store, controls.bandwidth_bytes_per_s)
 
     controls.on_change(set_ceiling)
-    pipeline = Pipeline(tools, controls=controls, draining=around.draining)
-    controls.on_change(pipeline.wake)
-    for copier in copiers:
-        copier.on_end(pipeline.stir)
-    intake = Intake(root, tools=tools, wake=pipeline.wake)
-    intake.closed_while(lambda: controls.mode is Mode.DRAINING)
-    reconciler = Reconciler(root, intake=intake, tools=tools, health=around.health)
-    return Parts(
+    return controls
+
+
+def _announcer(around: Surroundings, journal: Journal) -> Announcer:
+    return Announcer(
+        around.stream,
         journal=journal,
-        store_patience=store_patience,
-        copiers=copiers,
-        notifier=notifier,
-        controls=controls,
-        deadlines=deadlines,
-        pipeline=pipeline,
-        reconciler=reconciler,
-        announcer=announcer,
-        confirmer=Confirmer(
-            around.stream,
-            group=f"forwarder-{around.host}",
-            journal=journal,
-            facts=facts,
-            announce=announce,
-            patience=around.patience("event_stream.answers", drains=False),
-            metrics=around.metrics,
-            clock=around.clock,
-        ),
-        reannouncer=Reannouncer(journal, live=around.live, clock=around.clock, wake=announcer.wake),
-        housekeeper=Housekeeper(journal, live=around.live, files=files, clock=around.clock),
-        operations=Operations(tools, pipeline),
-        steering=Steering(
-            tools, controls=controls, pipeline=pipeline, reconciler=reconciler, announcer=announcer
-        ),
-        readers=readers,
-        files=files,
+        patience=around.patience("event_stream"),
+        live=around.live,
+        metrics=around.metrics,
     )
 
 

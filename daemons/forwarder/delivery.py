@@ -95,7 +95,7 @@ class Delivery:
         metrics: ForwarderMetrics,
     ) -> None:
         self.store = store
-        self._patience = patience
+        self.patience = patience
         self._live = live
         self._metrics = metrics
 
@@ -128,7 +128,7 @@ class Delivery:
             except (StoreUnavailableError, AccessRefusedError, TimeoutError) as error:
                 self._count("store", error)
                 look_first = True  # an answer that was lost may have been a yes
-                await self._patience.failed(_named(error, parcel, self.store))
+                await self.patience.failed(_named(error, parcel, self.store))
             except IntegrityError as error:
                 self._count("store", error)
                 altered += 1
@@ -140,7 +140,7 @@ class Delivery:
                     f"the store {self.store.name} refuses {parcel.key}: {error}"
                 ) from error
             else:
-                self._patience.succeeded(f"reached, {self.store.uri(parcel.key)}")
+                self.patience.succeeded(f"reached, {self.store.uri(parcel.key)}")
                 return delivered
 
     async def withdraw(self, key: str) -> None:

@@ -75,6 +75,16 @@ class ForwarderMetrics:
             buckets=COMMIT_BUCKETS,
             registry=registry,
         )
+        self.published = Counter(
+            "arriero_outbox_published", "Events put on the event stream.", registry=registry
+        )
+        for state in FileState:
+            self.files.labels(state.value)
+        self._exposures(registry)
+        self._gauges(registry)
+
+    def _exposures(self, registry: CollectorRegistry) -> None:
+        """Measures of exposures, copies and notifications."""
         self.notified = Counter(
             "arriero_notifications", "S3 notification records sent.", registry=registry
         )
@@ -98,12 +108,6 @@ class ForwarderMetrics:
         )
         for deadline in ("warned", "late", "incomplete"):
             self.late.labels(deadline)
-        self.published = Counter(
-            "arriero_outbox_published", "Events put on the event stream.", registry=registry
-        )
-        for state in FileState:
-            self.files.labels(state.value)
-        self._gauges(registry)
 
     def _gauges(self, registry: CollectorRegistry) -> None:
         """Gauges that are read when they are asked for."""

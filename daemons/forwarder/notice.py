@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -110,6 +111,8 @@ class Notices:
         self._overflow = _OverflowHandler(on_overflow)
         self._inotify: InotifyFD | None = None
         self._observer: BaseObserver | None = None
+        self._turn = threading.Lock()
+        """Who stops may be another thread than who starts, at the same time."""
 
     @property
     def watching(self) -> bool:
@@ -125,7 +128,11 @@ class Notices:
         OSError
             The folder is not there, or the kernel's limit of watches is reached.
         """
-        self.stop()
+        with self._turn:
+            self._start(root)
+
+    def _start(self, root: bytes) -> None:
+        self._stop()
         # A folder renamed within the tree is watched again under its new name.
         warnings.filterwarnings("ignore", "Callback with id .* already exists", RuntimeWarning)
         self._inotify = InotifyFD()
@@ -141,12 +148,16 @@ class Notices:
             )
             observer.start()
         except OSError:
-            self.stop()
+            self._stop()
             raise
         logging.getLogger(_OVERFLOW_LOGGER).addHandler(self._overflow)
 
     def stop(self) -> None:
-        """Stop watching; blocks for a moment. Idempotent."""
+        """Stop watching; blocks for a moment, also until a start has ended. Idempotent."""
+        with self._turn:
+            self._stop()
+
+    def _stop(self) -> None:
         logging.getLogger(_OVERFLOW_LOGGER).removeHandler(self._overflow)
         if self._observer is not None:
             self._observer.stop()

@@ -44,6 +44,7 @@ async def test_every_file_is_in_every_destination_and_told_of(make_bench: MakeBe
         bench.put(f"{obs_id()}_expectedSensors.json", expected_sensors(1, ["R22_S11"]))
         await until(lambda: len(bench.events("image.copied")) == 2, "copied", bench)
         await until(lambda: not waiting(bench, "summit") and not waiting(bench, "tape"), "all")
+        await bench.reach("announced")
     for store in ("summit", "tape"):
         content = held(bench, store)
         assert content[raw_key()] == small_raw()
@@ -128,7 +129,10 @@ async def test_a_conflict_in_one_destination_is_told_and_can_be_tried_again(
         fact = bench.events("image.conflicted")[0].read(ImageConflicted)
         assert fact.uri == bench.copies["summit"].uri(raw_key())
         assert held(bench, "summit")[raw_key()] == b"other content"
-        assert bench.metric("arriero_copies_total", store="summit", state="conflicted") == 1
+        await until(
+            lambda: bench.metric("arriero_copies_total", store="summit", state="conflicted") == 1,
+            "counted",
+        )
         await bench.copies["summit"].delete(raw_key())
         answer = await ask(http, "/forwarder/requeue", {**ANN, "obs_id": obs_id()})
         assert answer["again"] == 1

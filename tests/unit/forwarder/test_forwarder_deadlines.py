@@ -51,7 +51,10 @@ async def test_an_exposure_that_stays_incomplete_is_late_and_then_incomplete(
         # A machine that was busy may pass two deadlines in one look; it says the last one.
         assert len(late) <= 1
         assert all(fact.missing == ("R22_S12",) for fact in late)
-        assert bench.metric("arriero_exposures_late_total", deadline="incomplete") == 1
+        await until(
+            lambda: bench.metric("arriero_exposures_late_total", deadline="incomplete") == 1,
+            "counted",
+        )
         bench.put(raw_name(1, sensor="S12"), small_raw(1, sensor="S12"))
         await until(lambda: len(bench.events("exposure.complete")) == 1, "complete", bench)
     assert len(bench.events("exposure.incomplete")) == 1
