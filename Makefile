@@ -45,7 +45,7 @@ contract: .venv/.ready
 	@$(BIN)/lint-imports --no-cache > .venv/import-contract.log 2>&1 || { cat .venv/import-contract.log; exit 1; }
 
 unit: .venv/.ready
-	@ARRIERO_ALLOW_MISSING_SERVERS=1 $(PYTEST) -q -n 2 --dist worksteal tests/unit $(ARGS)
+	@ARRIERO_ALLOW_MISSING_SERVERS=1 $(PYTEST) -q -n $(AT_ONCE) --dist worksteal tests/unit $(ARGS)
 
 format: .venv/.ready  ## let ruff lay out the code
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
