@@ -61,10 +61,6 @@ class Notifier(Outlet):
         self._patience = patience
         self._metrics = metrics
 
-    async def close(self) -> None:
-        """Give back the connection."""
-        await self._topic.close()
-
     async def _take_out(self) -> bool:
         events, through = await self._journal.read("notifications", _next)
         if through is None:
